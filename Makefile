@@ -1,0 +1,68 @@
+# Two commands do everything on a fresh machine: `make nightly` and `make test`.
+# Needed from the system: Python 3.11, 3.12 or 3.13 with venv and headers, git, make, gcc.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup nightly test check format lint types imports tests bench lock clean
+
+# A shim can exist and fail, so each candidate is run, not only looked up.
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
+	$$candidate -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$candidate; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv and install the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed" \
+		"(Debian: apt-get install python3 python3-venv python3-dev)" >&2; exit 2; }
+	@command -v gcc >/dev/null || { echo "gcc is needed (Debian: apt-get install gcc)" >&2; exit 2; }
+	@echo "setting up .venv with $$($(PYTHON) --version); this takes a few minutes once"
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+nightly: $(STAMP) ## Run two nights on a generated shop: promote, erase, retrain, verify, destroy
+	@$(BIN)/lethe init
+	@$(BIN)/lethe sample
+	@$(BIN)/lethe night
+	@$(BIN)/lethe sample --next-day
+	@! test -s .lethe/requests/erase.txt || $(BIN)/lethe erase --file .lethe/requests/erase.txt
+	@! test -s .lethe/requests/object.txt || $(BIN)/lethe object --file .lethe/requests/object.txt
+	@rm -f .lethe/requests/erase.txt .lethe/requests/object.txt
+	@$(BIN)/lethe night
+	@$(BIN)/lethe status
+
+test: check ## Set up, then check everything and run all tests
+
+check: format lint types imports tests ## Format, lint, types, import contracts, doctests, tests
+
+format: $(STAMP)
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . | head -50; exit 1; }
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+
+types: $(STAMP)
+	@$(BIN)/mypy --no-error-summary
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports --no-cache | tail -3
+
+tests: $(STAMP)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+bench: $(STAMP) ## Time a night beside a bare script (needs ../shared/data)
+	@$(BIN)/python benchmarks/night.py
+
+lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+clean: ## Remove .venv and caches; never a workspace's data or keys
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Training for recommenders that can forget: the core, which knows no orchestrator."""
