@@ -1,0 +1,1 @@
+"""Landed files become canonical rows, or are refused and kept."""

@@ -1,0 +1,281 @@
+"""The register: the append-only ledger of rights, and the journal of what was done about them.
+
+Entries form a hash chain. Closures, purge receipts and promotions are written beside them and
+never changed either. SQLite by default (secure_delete on, rollback journal), PostgreSQL by URL
+(`postgresql+psycopg://...`; the driver is the operator's to install). The register must not be
+restored together with the data: whoever holds an older `Head` can tell (`check_chain`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from lethe.errors import ArtifactCorrupt, BadRequest
+from lethe.interactions.rights import ledger
+from lethe.interactions.rights.ledger import (
+    Closure,
+    Intent,
+    Promotion,
+    Receipt,
+    RequestState,
+    State,
+)
+from lethe.interactions.rights.standing import (
+    GENESIS,
+    Action,
+    Entry,
+    Fold,
+    Head,
+    Request,
+    Standing,
+    checked_head,
+    next_entry,
+)
+
+__all__ = [
+    "GENESIS",
+    "Action",
+    "Closure",
+    "Entry",
+    "Head",
+    "Intent",
+    "Promotion",
+    "Receipt",
+    "Register",
+    "Request",
+    "RequestState",
+    "Standing",
+]
+
+
+@dataclass(frozen=True)
+class Register:
+    """The ledger behind one database URL. Every call is one transaction.
+
+    All methods raise `StoreUnavailable` when the database is absent, locked for longer than
+    `wait_seconds`, or holds no register: an absent ledger is never taken for an empty one.
+    """
+
+    engine: sa.Engine = field(repr=False)
+    wait_seconds: float
+
+    @classmethod
+    def open(cls, url: str, wait_seconds: float = 30.0) -> Register:
+        """Reach the database; an absent SQLite file is left for `initialise` to make."""
+        engine = ledger.engine_for(url, wait_seconds)
+        ledger.probe(engine)
+        return cls(engine, wait_seconds)
+
+    def initialise(self) -> None:
+        """Make the tables and their append-only triggers; an existing register stays as it is."""
+        ledger.create(self.engine, self.wait_seconds)
+
+    @contextlib.contextmanager
+    def exclusive(self, wait_seconds: float) -> Iterator[None]:
+        """Keep every append and promotion of other processes out; not re-entrant.
+
+        Raises:
+            Busy: somebody held it for longer than `wait_seconds`.
+        """
+        with ledger.exclusive(self.engine, wait_seconds):
+            yield
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with ledger.transaction(self.engine, write=False) as connection:
+            return connection.execute(query).all()
+
+    def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+        with ledger.transaction(self.engine, write=True) as connection:
+            connection.execute(table.insert(), list(rows))
+
+    # The chain
+
+    def entries(self, since: int = 0, upto: int | None = None) -> tuple[Entry, ...]:
+        """Entries with since < position <= upto, in order; the chain is not checked."""
+        column = ledger.ENTRIES.c.position
+        query = sa.select(ledger.ENTRIES).where(column > since).order_by(column)
+        if upto is not None:
+            query = query.where(column <= upto)
+        rows = (row._asdict() for row in self._rows(query))
+        try:
+            return tuple(Entry(**{**row, "action": Action(row["action"])}) for row in rows)
+        except ValueError:
+            raise ArtifactCorrupt("an entry of the register has an unknown action") from None
+
+    def head(self) -> Head:
+        """The last entry's place; `GENESIS` while nothing was entered."""
+        columns = ledger.ENTRIES.c.position, ledger.ENTRIES.c.digest
+        rows = self._rows(sa.select(*columns).order_by(columns[0].desc()).limit(1))
+        return Head(rows[0].position, rows[0].digest) if rows else GENESIS
+
+    def standing(self, upto: int | None = None) -> Standing:
+        """Where everybody stands after the entry at `upto` (None: at the head)."""
+        return Fold(self.entries(upto=upto)).standing()
+
+    def append(self, requests: Sequence[Request], known: Head | None = None) -> Receipt:
+        """Enter all requests or none; those that change nothing are skipped and counted.
+
+        `known` is a head remembered outside the database. Without it, an append to a restored
+        copy would give the copy a new head, and whoever remembers that one sees nothing amiss.
+
+        Raises:
+            ArtifactCorrupt: `known` is not on the chain, or the chain is broken.
+            BadRequest: no request at all, or some that the standing at that point rules out.
+            Busy: a promotion or another append held the register for too long.
+        """
+        if not requests:
+            raise BadRequest("nothing was asked for")
+        with self.exclusive(self.wait_seconds):
+            chain = self.entries()
+            checked_head(chain, known)
+            new, already = _sift(requests, chain)
+            if new:
+                self._insert(ledger.ENTRIES, [asdict(entry) for entry in new])
+        if not new:
+            return Receipt(None, None, 0, already)
+        return Receipt(new[0].position, new[-1].position, len(new), already)
+
+    def check_chain(self, known: Head | None = None) -> Head:
+        """Hash the whole chain again and return its head.
+
+        `known` is a head remembered outside the database: it must be on the chain.
+
+        Raises:
+            ArtifactCorrupt: an entry was edited, dropped or reordered, or a known head is gone.
+        """
+        return checked_head(self.entries(), known)
+
+    # What was done about a request
+
+    def record_purge(self, position: int, rows: int) -> None:
+        """Note that a purge removed `rows` rows for the entry; of repeats the largest counts."""
+        if not self.entries(since=position - 1, upto=position):
+            raise BadRequest(f"the register has no entry at position {position}")
+        self._insert(ledger.PURGES, [{"position": position, "rows": rows}])
+
+    def close(self, closure: Closure) -> bool:
+        """End a request. The first closure stands: False if the request was closed before.
+
+        Raises:
+            BadRequest: no such entry, or the erasure waits for a legal hold to end.
+        """
+        states = {state.entry.position: state for state in self.requests()}
+        current = states.get(closure.position)
+        if current is None:
+            raise BadRequest(f"the register has no entry at position {closure.position}")
+        if current.state == "blocked":
+            raise BadRequest(f"the erasure at position {closure.position} is under a legal hold")
+        if not current.open:
+            return False
+        self._insert(ledger.CLOSURES, [asdict(closure)])
+        return True
+
+    def requests(self) -> tuple[RequestState, ...]:
+        """The state of every entry, in order.
+
+        `purged`: a purge was recorded for it. `verified`: a version certified at or after the
+        position where it took effect was promoted.
+        """
+        chain = self.entries()
+        standing = Fold(chain).standing()
+        rows: dict[int, int] = {}
+        for row in self._rows(sa.select(ledger.PURGES)):
+            rows[row.position] = max(row.rows, rows.get(row.position, 0))
+        closures = {row.position: row for row in self._rows(sa.select(ledger.CLOSURES))}
+        done = [item.intent.position for item in self.promotions() if item.state == "done"]
+        certified = max(done, default=0)
+        return tuple(
+            _state_of(entry, standing, rows, closures.get(entry.position), certified)
+            for entry in chain
+        )
+
+    # Promotions
+
+    def intend(self, intent: Intent) -> int:
+        """Write an intent down durably; the number that `done` and `abort` take."""
+        with ledger.transaction(self.engine, write=True) as connection:
+            done = connection.execute(ledger.INTENTS.insert().values(**asdict(intent)))
+            return int((done.inserted_primary_key or (0,))[0])
+
+    def done(self, intent_id: int, at: int) -> None:
+        """The alias points to the intended version. Repeating it changes nothing."""
+        self._end(intent_id, "done", None, at)
+
+    def abort(self, intent_id: int, reason: str, at: int) -> None:
+        """The previous champion stays or is back. Repeating it changes nothing."""
+        self._end(intent_id, "aborted", reason, at)
+
+    def _end(self, intent_id: int, state: str, reason: str | None, at: int) -> None:
+        ended = {item.id: item.state for item in self.promotions()}.get(intent_id)
+        if ended == state:
+            return
+        if ended != "intended":
+            raise BadRequest(f"intent {intent_id} is {ended or 'unknown'}, it cannot be {state}")
+        row = {"intent": intent_id, "state": state, "reason": reason, "at": at}
+        self._insert(ledger.OUTCOMES, [row])
+
+    def open_intents(self) -> tuple[Promotion, ...]:
+        """Intents that neither `done` nor `abort` has ended, oldest first."""
+        return tuple(item for item in self.promotions() if item.state == "intended")
+
+    def promotions(self) -> tuple[Promotion, ...]:
+        """Every intent with its end, oldest first."""
+        ends = {row.intent: row for row in self._rows(sa.select(ledger.OUTCOMES))}
+        found = []
+        for row in self._rows(sa.select(ledger.INTENTS).order_by(ledger.INTENTS.c.id)):
+            fields = row._asdict()
+            number, end = int(fields.pop("id")), ends.get(row.id)
+            outcome = ("intended", None, None) if end is None else (end.state, end.reason, end.at)
+            found.append(Promotion(number, Intent(**fields), *outcome))
+        return tuple(found)
+
+
+def _sift(requests: Sequence[Request], chain: Sequence[Entry]) -> tuple[list[Entry], int]:
+    """The entries that the requests become after `chain`, and how many change nothing."""
+    fold, new, already, faults = Fold(chain), list[Entry](), 0, Counter[str]()
+    head = Head(chain[-1].position, chain[-1].digest) if chain else GENESIS
+    for request in requests:
+        fault = fold.objection_to(request)
+        if fault is not None:
+            faults[fault] += 1
+        elif fold.repeats(request):
+            already += 1
+        else:
+            entry = next_entry(head, request)
+            fold.enter(entry)
+            new.append(entry)
+            head = Head(entry.position, entry.digest)
+    if faults:
+        counted = ", ".join(f"{count} x {fault}" for fault, count in sorted(faults.items()))
+        raise BadRequest(f"nothing was entered; of {len(requests)} requests: {counted}")
+    return new, already
+
+
+def _state_of(
+    entry: Entry,
+    standing: Standing,
+    purged: Mapping[int, int],
+    closure: sa.Row[Any] | None,
+    certified: int,
+) -> RequestState:
+    rows = purged.get(entry.position, 0)
+    if closure is not None:
+        rows = max(rows, closure.rows_removed)
+        found = entry.position in purged
+        return RequestState(entry, closure.outcome, rows, found, closure.at, closure.evidence)
+    erasure = entry.action is Action.ERASE
+    effective = standing.erased_at.get(entry.tombstone) if erasure else entry.position
+    state: State = "received"
+    if effective is None:
+        state = "blocked"
+    elif effective <= certified:
+        state = "verified"
+    elif entry.position in purged:
+        state = "purged"
+    return RequestState(entry, state, rows, entry.position in purged, None, None)

@@ -1,0 +1,1 @@
+"""The interactions on disk: parquet by month and user bucket."""

@@ -1,0 +1,1 @@
+"""From purged interactions to the matrix that a recipe learns from."""

@@ -1,0 +1,250 @@
+"""The training set on disk, and the windows of it that recipes learn from and are judged on.
+
+A folder that `lethe.interactions.training.snapshot.build` wrote: `pairs.parquet` (one row per kept
+interaction: user int32, item int32, timestamp int64, weight float32), `users.txt`, `items.json`,
+at most two feature tables, and `snapshot.json` with the digest of each. The definition of the
+matrix stands in `lethe.interactions.training.snapshot`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from lethe.durable import read_json, sha256_file
+from lethe.errors import ArtifactCorrupt
+from lethe.interactions.training.matrix import Features, InteractionMatrix
+
+FORMAT = 1
+SNAPSHOT = "snapshot.json"
+PAIRS = "pairs.parquet"
+USERS = "users.txt"
+ITEMS = "items.json"
+FEATURES = {"item": "item_features.parquet", "user": "user_features.parquet"}
+FILES = (PAIRS, USERS, ITEMS, *FEATURES.values())
+MILLIONTHS = 1_000_000
+
+Window = Literal["train", "train+validation", "all"]
+HeldOutWindow = Literal["validation", "test"]
+PARTITION: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
+    "train",
+    "validation",
+    "test",
+)
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where time is cut, in Unix seconds: train < validation <= validation rows < test <= test.
+
+    >>> Cuts(validation=10, test=20).within("train+validation", np.array([9, 19, 20])).tolist()
+    [True, True, False]
+    """
+
+    validation: int
+    test: int
+
+    def within(self, window: Window | HeldOutWindow, timestamp: Longs) -> Rows:
+        """A mask of the rows whose timestamp lies in `window`."""
+        first, end = {
+            "train": (None, self.validation),
+            "train+validation": (None, self.test),
+            "all": (None, None),
+            "validation": (self.validation, self.test),
+            "test": (self.test, None),
+        }[window]
+        mask = np.ones(len(timestamp), dtype=np.bool_)
+        if first is not None:
+            mask &= timestamp >= first
+        if end is not None:
+            mask &= timestamp < end
+        return mask
+
+    def rows(self, timestamp: Longs) -> dict[str, int]:
+        """How many rows each of the three windows holds."""
+        return {name: int(self.within(name, timestamp).sum()) for name in PARTITION}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What a window holds, aligned to a matrix: `csr` float32 (n_users, n_items) of that matrix.
+
+    Rows of users or items that the matrix does not know cannot stand in `csr`; they are counted:
+    `cold_users` and `cold_items` are distinct, `cold_rows` interactions that touch one of them.
+    """
+
+    csr: sparse.csr_matrix
+    cold_users: int
+    cold_items: int
+    cold_rows: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingSet:
+    """One snapshot: ids, kept interactions in time order, features and where time is cut.
+
+    `user` and `item` index into `users` and `items`; `weight` is in millionths (int64).
+    `features` maps "item" and "user" to (row index, name) pairs, absent if there are none.
+    """
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+    user: Ints
+    item: Ints
+    timestamp: Longs
+    weight: Longs
+    features: dict[str, tuple[Ints, tuple[str, ...]]]
+    cuts: Cuts
+    maximum_weight: float
+    position: int
+    head: str
+
+    @classmethod
+    def read(cls, folder: Path) -> TrainingSet:
+        """Read a snapshot, each file against its digest.
+
+        Raises:
+            ArtifactCorrupt: a file is missing, extra, altered, or the format is another one.
+        """
+        record = _checked_record(folder)
+        pairs = _table(folder / PAIRS)
+        weight = pairs.column("weight").to_numpy().astype(np.float64)
+        users = tuple((folder / USERS).read_text(encoding="ascii").split())
+        features = {
+            key: (table.column(key).to_numpy(), tuple(table.column("name").to_pylist()))
+            for key, name in FEATURES.items()
+            if name in record["files"]
+            for table in (_table(folder / name),)
+        }
+        return cls(
+            users=users,
+            items=tuple(read_json(folder / ITEMS)),
+            user=pairs.column("user").to_numpy(),
+            item=pairs.column("item").to_numpy(),
+            timestamp=pairs.column("timestamp").to_numpy(),
+            weight=np.rint(weight * MILLIONTHS).astype(np.int64),
+            features=features,
+            cuts=Cuts(**record["cuts"]),
+            maximum_weight=record["rules"]["maximum_weight"],
+            position=record["register_position"],
+            head=record["register_head"],
+        )
+
+    def matrix(self, window: Window) -> InteractionMatrix:
+        """The matrix of a window: only users, items and categories that occur in it."""
+        rows = self.cuts.within(window, self.timestamp)
+        user, item = self.user[rows], self.item[rows]
+        known_users, known_items = np.unique(user), np.unique(item)
+        csr = self._summed(
+            np.searchsorted(known_users, user),
+            np.searchsorted(known_items, item),
+            self.weight[rows],
+            (len(known_users), len(known_items)),
+        )
+        return InteractionMatrix(
+            users=tuple(self.users[index] for index in known_users.tolist()),
+            items=tuple(self.items[index] for index in known_items.tolist()),
+            csr=csr,
+            item_features=self._features("item", known_items),
+            user_features=self._features("user", known_users),
+        )
+
+    def held_out(self, window: HeldOutWindow, matrix: InteractionMatrix) -> HeldOut:
+        """The interactions of `window`, weighted as in a matrix, in the rows of `matrix`."""
+        rows = self.cuts.within(window, self.timestamp)
+        user = _positions(self.users, matrix.users)[self.user[rows]]
+        item = _positions(self.items, matrix.items)[self.item[rows]]
+        warm = (user >= 0) & (item >= 0)
+        return HeldOut(
+            csr=self._summed(user[warm], item[warm], self.weight[rows][warm], matrix.csr.shape),
+            cold_users=len(np.unique(self.user[rows][user < 0])),
+            cold_items=len(np.unique(self.item[rows][item < 0])),
+            cold_rows=int((~warm).sum()),
+        )
+
+    def _summed(
+        self, user: Longs, item: Longs, weight: Longs, shape: tuple[int, int]
+    ) -> sparse.csr_matrix:
+        """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
+        cell = user.astype(np.int64) * shape[1] + item
+        cells, group = np.unique(cell, return_inverse=True)
+        sums = np.zeros(len(cells), dtype=np.int64)
+        np.add.at(sums, group, weight)
+        capped = np.minimum(sums, round(self.maximum_weight * MILLIONTHS))
+        data = (capped / MILLIONTHS).astype(np.float32)
+        row, column = np.divmod(cells, shape[1])
+        indptr = np.searchsorted(row, np.arange(shape[0] + 1))
+        # cells ascend, so rows and the columns within them do: the canonical form
+        return sparse.csr_matrix(
+            (data, column.astype(np.int32), indptr.astype(np.int32)), shape=shape
+        )
+
+    def _features(self, key: str, known: Ints) -> Features | None:
+        """One-hot rows of `known`; a category that none of them carries does not exist."""
+        if key not in self.features:
+            return None
+        row, name = self.features[key]
+        position = np.searchsorted(known, row)
+        present = position < len(known)
+        present[present] = known[position[present]] == row[present]
+        carried = np.array(name, dtype=object)[present].tolist()
+        names = tuple(sorted(set(carried)))
+        if not names:
+            return None
+        column_of = {value: column for column, value in enumerate(names)}
+        csr = sparse.csr_matrix(
+            (
+                np.ones(len(carried), dtype=np.float32),
+                (position[present], [column_of[value] for value in carried]),
+            ),
+            shape=(len(known), len(names)),
+        )
+        csr.sort_indices()
+        return Features(names=names, csr=csr)
+
+
+def _positions(own: tuple[str, ...], other: tuple[str, ...]) -> Longs:
+    """For each id of `own` its index in `other`, or -1.
+
+    >>> _positions(("a", "b", "c"), ("b", "z")).tolist()
+    [-1, 0, -1]
+    """
+    index = {name: position for position, name in enumerate(other)}
+    return np.array([index.get(name, -1) for name in own], dtype=np.int64)
+
+
+def _table(path: Path) -> pa.Table:
+    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
+
+
+def _checked_record(folder: Path) -> dict[str, Any]:
+    if not (folder / SNAPSHOT).is_file():
+        raise ArtifactCorrupt(f"{folder.name} holds no {SNAPSHOT}: the snapshot is not complete")
+    try:
+        record = read_json(folder / SNAPSHOT)
+    except ValueError:
+        raise ArtifactCorrupt(f"{SNAPSHOT} is not readable") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ArtifactCorrupt(f"{SNAPSHOT} is not of format {FORMAT}")
+    found = {path.name for path in folder.iterdir()} - {SNAPSHOT}
+    if found != set(record["files"]):
+        raise ArtifactCorrupt(
+            f"{folder.name} holds {len(found)} files beside {SNAPSHOT}, "
+            f"which names {len(record['files'])}: they are not the same files"
+        )
+    for name, digest in record["files"].items():
+        if name not in FILES or (folder / name).is_symlink():
+            raise ArtifactCorrupt(f"{name} does not belong in a snapshot")
+        if sha256_file(folder / name) != digest:
+            raise ArtifactCorrupt(f"{name} differs from the digest in {SNAPSHOT}")
+    return record

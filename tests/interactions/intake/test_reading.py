@@ -1,0 +1,469 @@
+"""Files as they land: nothing changes silently, and nothing is lost."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from pydantic import ValidationError
+
+from lethe.errors import BadConfiguration, BadFile
+from lethe.interactions.columns import INTERACTIONS, canonical_ids
+from lethe.interactions.intake.quarantine import RefusedFile, Verdicts
+from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
+from lethe.interactions.intake.rules import DropRule, IntakeRules, LandedFile
+from lethe.interactions.rights.identity import canonical_id, id_fault
+
+HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID\n"
+GOOD = "u1,i1,1000,view,1.5,e1\n"
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+
+
+def land(folder: Path, content: str | bytes, name: str = "day.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def only(folder: Path, rules: IntakeRules | None = None) -> LandedFile:
+    (found,) = survey(folder, rules or IntakeRules())
+    assert isinstance(found, LandedFile), found
+    return found
+
+
+def refusal(folder: Path, rules: IntakeRules | None = None) -> str:
+    (found,) = survey(folder, rules or IntakeRules())
+    assert isinstance(found, RefusedFile), found
+    return found.rule
+
+
+def read(folder: Path, rules: IntakeRules | None = None) -> tuple[pa.Table, Counter[str], dict]:
+    """All rows, dropped counts, and refused rows as {row: rule}; checks that nothing is lost."""
+    rules = rules or IntakeRules()
+    tables, dropped, refused, total = [], Counter[str](), {}, 0
+    for batch in read_interactions(only(folder, rules), rules):
+        assert batch.table.schema == INTERACTIONS
+        assert batch.rows_read == batch.table.num_rows + sum(batch.dropped.values()) + len(
+            batch.refused
+        )
+        tables.append(batch.table)
+        dropped.update(batch.dropped)
+        refused.update({row.row: row.rule for row in batch.refused})
+        total += batch.rows_read
+    return pa.concat_tables(tables), dropped, refused
+
+
+def lenient(**kwargs: Any) -> IntakeRules:
+    return IntakeRules.model_validate({"maximum_refused_share": 1, **kwargs})
+
+
+def test_a_personalize_export_loads_without_configuration(tmp_path: Path) -> None:
+    land(tmp_path, HEADER + GOOD + "u2,i2,1001,,,\n")
+    table, dropped, refused = read(tmp_path)
+    assert table.to_pylist()[1] == {
+        "user": "u2",
+        "item": "i2",
+        "timestamp": 1001,
+        "event_type": "interaction",
+        "event_value": None,
+        "impressions": None,
+        "event_id": None,
+    }
+    assert not dropped
+    assert not refused
+
+
+@pytest.mark.parametrize(
+    "text", ["00123", "1e5", "NA", "null", "None", "1234567890123456789", "-0"]
+)
+def test_an_id_stays_the_text_that_it_is(tmp_path: Path, text: str) -> None:
+    land(tmp_path, HEADER + f"{text},{text},1000,view,1,\n,i,1000,view,1,\n")
+    table, _, refused = read(tmp_path)
+    assert table.column("user").to_pylist() == [text]
+    assert table.column("item").to_pylist() == [text]
+    assert refused == {2: "user: blank id"}
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (",i,1000,view,1,e", "user: blank id"),
+        ("u,  ,1000,view,1,e", "item: blank id"),
+        ("u,i,,view,1,e", "timestamp: blank"),
+        ("u,i,soon,view,1,e", "timestamp: not a whole number of seconds"),
+        ("u,i,12.5,view,1,e", "timestamp: not a whole number of seconds"),
+        ("u,i,-5,view,1,e", "timestamp: negative"),
+        ("u,i,1700000000000,view,1,e", "timestamp: from 2100 on, probably milliseconds"),
+        ("u,i,99999999999999999999999,view,1,e", "timestamp: not a whole number of seconds"),
+        ("u,i,1000,view,NaN,e", "event value: not finite"),
+        ("u,i,1000,view,-inf,e", "event value: not finite"),
+        ("u,i,1000,view,1e999,e", "event value: not finite"),
+        ("u,i,1000,view,many,e", "event value: not a number"),
+        ("u\u200b,i,1000,view,1,e", "user: a zero-width or format character in the id"),
+        ("u,i\x07,1000,view,1,e", "item: a control character in the id"),
+        ("u" * 257 + ",i,1000,view,1,e", "user: an id of more than 256 bytes"),
+        ("ü" * 129 + ",i,1000,view,1,e", "user: an id of more than 256 bytes"),
+        ("u,i,1000,view,1,e\u200b", "event id: control or zero-width character"),
+        ("u,i,1000,view,1,e,more", "7 fields where the header has 6"),
+        ("u,i,1000", "3 fields where the header has 6"),
+        ('u,"i,1000,view,1,e', "a quote is not closed on its line"),
+        ("u,i,10\r00,view,1,e", "a carriage return inside a line"),
+    ],
+)
+def test_a_faulty_row_is_refused_by_name_and_its_neighbours_stay(
+    tmp_path: Path, line: str, rule: str
+) -> None:
+    land(tmp_path, HEADER + GOOD + line + "\n" + 'u3,i3,1002,view,2,"e3"\n')
+    table, _, refused = read(tmp_path)
+    assert refused == {2: rule}
+    assert table.column("user").to_pylist() == ["u1", "u3"]
+    batch = next(read_interactions(only(tmp_path), IntakeRules()))
+    assert batch.refused[0].line == line
+    assert line not in repr(batch)
+
+
+def test_two_unclosed_quotes_do_not_swallow_the_rows_between_them(tmp_path: Path) -> None:
+    land(tmp_path, HEADER + GOOD + 'u2,"i2,1,view,1,e\n' + GOOD + 'u3,"i3,1,view,1,e\n' + GOOD)
+    table, _, refused = read(tmp_path)
+    assert table.num_rows == 3
+    assert sorted(refused) == [2, 4]
+
+
+def test_quotes_that_close_may_hold_delimiters_and_quotes(tmp_path: Path) -> None:
+    land(tmp_path, HEADER + '"u,1","i ""x""",1000,view,1,\nu2,7" disc,1000,view,1,\n')
+    table, _, refused = read(tmp_path)
+    assert table.column("user").to_pylist() == ["u,1", "u2"]
+    assert table.column("item").to_pylist() == ['i "x"', '7" disc']
+    assert not refused
+
+
+def test_blank_lines_are_counted_and_crlf_is_a_line_end(tmp_path: Path) -> None:
+    land(tmp_path, HEADER + GOOD.replace("\n", "\r\n") + "\n\n,i,1,view,1,\n" + GOOD.rstrip("\n"))
+    table, dropped, refused = read(tmp_path)
+    assert dropped == {"blank line": 2}
+    assert sorted(refused) == [4]
+    assert table.num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"", "zero bytes"),
+        (HEADER.replace("EVENT_ID", "EVENT_TYPE").encode() + b"\n", "names a column twice"),
+        (b"USER_ID,ITEM_ID\nu,i\n", "interactions: column TIMESTAMP is missing"),
+        (b"USER_ID,ITEM_ID\nu,i\n", "items: column USER_ID does not belong in it"),
+        (b"a,,c\n", "blank or unprintable name"),
+        (HEADER.encode("utf-16"), "it is not utf-8 text"),
+    ],
+)
+def test_a_faulty_header_refuses_the_file(tmp_path: Path, content: bytes, rule: str) -> None:
+    land(tmp_path, content)
+    assert rule in refusal(tmp_path)
+
+
+def test_a_file_with_users_and_items_never_becomes_an_attribute_table(tmp_path: Path) -> None:
+    """The mutant without this rule put raw user ids into items.parquet."""
+    land(tmp_path, "ITEM_ID,USER_ID,COLOUR\ni1,u1,red\n", "items.csv")
+    assert "does not belong in it" in refusal(tmp_path)
+
+
+def test_a_truncated_gzip_is_refused_whole(tmp_path: Path) -> None:
+    lines = "".join(f"u{i * 7919 % 99991},i{i},{i},view,,\n" for i in range(20_000))
+    whole = gzip.compress((HEADER + lines).encode())
+    land(tmp_path, whole[: len(whole) // 2], "day.csv.gz")
+    with pytest.raises(BadFile, match=r"day\.csv\.gz: its gzip stream is cut short"):
+        read(tmp_path)
+    land(tmp_path, whole, "day.csv.gz")
+    assert read(tmp_path)[0].num_rows == 20_000
+
+
+def test_a_gzip_of_nothing_and_a_file_that_is_no_gzip_are_refused(tmp_path: Path) -> None:
+    land(tmp_path, gzip.compress(b""), "day.csv.gz")
+    assert refusal(tmp_path) == "zero bytes"
+    land(tmp_path, b"USER_ID,ITEM_ID,TIMESTAMP\n", "day.csv.gz")
+    assert "gzip" in refusal(tmp_path)
+
+
+def test_wrong_encoding_refuses_the_file_and_the_right_one_reads_it(tmp_path: Path) -> None:
+    land(tmp_path, (HEADER + GOOD * 4_000 + "Zoë,i,1000,view,1,\n").encode("latin-1"))
+    with pytest.raises(BadFile, match="it is not utf-8 text"):
+        read(tmp_path)
+    rules = IntakeRules.model_validate({"interactions": {"encoding": "latin-1"}})
+    table, _, _ = read(tmp_path, rules)
+    assert table.column("user").to_pylist()[-1] == "Zoë"
+    land(tmp_path, (HEADER + "Zoë,i,1000,view,1,\n").encode("latin-1"))
+    assert refusal(tmp_path) == "it is not utf-8 text"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    land(tmp_path, (HEADER + GOOD).encode("utf-8-sig"))
+    assert read(tmp_path)[0].num_rows == 1
+
+
+def test_a_header_alone_is_zero_rows(tmp_path: Path) -> None:
+    land(tmp_path, HEADER)
+    table, dropped, refused = read(tmp_path)
+    assert (table.num_rows, dropped, refused) == (0, {}, {})
+
+
+def test_the_caps_hold_while_decompressing(tmp_path: Path) -> None:
+    land(tmp_path, gzip.compress((HEADER + GOOD * 400_000).encode()), "bomb.csv.gz")
+    with pytest.raises(BadFile, match="more than 6000000 bytes when decompressed"):
+        read(tmp_path, IntakeRules(maximum_file_bytes=6_000_000))
+    with pytest.raises(BadFile, match="more than 1000 rows"):
+        read(tmp_path, IntakeRules(maximum_rows=1000))
+    land(tmp_path, HEADER.encode() + b"x" * (9 << 20), "bomb.csv.gz").rename(tmp_path / "long.csv")
+    with pytest.raises(BadFile, match="a line of more than"):
+        read(tmp_path)
+
+
+def test_a_file_with_too_many_refused_rows_is_refused_whole(tmp_path: Path) -> None:
+    land(tmp_path, HEADER + GOOD + ",i,1,view,1,\n" * 2)
+    with pytest.raises(BadFile, match="2 of 3 rows refused"):
+        read(tmp_path)
+    assert len(read(tmp_path, lenient())[2]) == 2
+
+
+def test_a_side_car_must_state_the_digest(tmp_path: Path) -> None:
+    path = land(tmp_path, HEADER + GOOD)
+    land(tmp_path, hashlib.sha256(path.read_bytes()).hexdigest() + "  day.csv\n", "day.csv.sha256")
+    assert only(tmp_path).kind == "interactions"
+    path.write_text(HEADER)  # a copy that was cut off at a line end
+    assert refusal(tmp_path) == "its digest is not the one in its .sha256 file"
+
+
+def test_survey_sorts_by_name_and_leaves_unfinished_files_alone(tmp_path: Path) -> None:
+    land(tmp_path, HEADER, "b.csv")
+    land(tmp_path, "ITEM_ID,GENRE\n1,a|b\n", "a.csv")
+    land(tmp_path, "USER_ID,AGE\n1,20\n", "c.tsv".replace("tsv", "csv"))
+    land(tmp_path, "USER_ID\tAGE\n1\t20\n", "d.tsv")
+    for name in (".hidden.csv", "late.csv.part", "x.sha256"):
+        land(tmp_path, HEADER, name)
+    (tmp_path / "folder.csv").mkdir()
+    land(tmp_path, "notes", "notes.txt")
+    found = survey(tmp_path, IntakeRules())
+    assert [(f.name, getattr(f, "kind", None)) for f in found] == [
+        ("a.csv", "items"),
+        ("b.csv", "interactions"),
+        ("c.csv", "users"),
+        ("d.tsv", "users"),
+        ("notes.txt", None),
+    ]
+    with pytest.raises(BadConfiguration, match="missing"):
+        survey(tmp_path / "nowhere", IntakeRules())
+
+
+def test_drop_rules_look_at_the_exports_text_in_their_order(tmp_path: Path) -> None:
+    columns = {"user": "who", "item": "what", "timestamp": "when", "event_value": "qty"}
+    rules = lenient(
+        interactions={
+            "columns": columns,
+            "timestamp_format": "%Y-%m-%d %H:%M:%S",
+            "default_event_type": "purchase",
+            "blank_user": "drop",
+            "strip_float_suffix": True,
+            "drop": [
+                {"name": "cancelled", "column": "no", "starts_with": "C"},
+                {"name": "not positive", "column": "qty", "below": 1},
+                {"name": "no product", "column": "what", "not_matches": r"[0-9]{5}[A-Z]*"},
+            ],
+        }
+    )
+    land(
+        tmp_path,
+        "no,who,what,when,qty\n"
+        "1,17850.0,85123A,2010-12-01 08:26:00,6\n"
+        "C2,17850.0,85123A,2010-12-01 08:26:00,-6\n"
+        "3,17850.0,85123A,2010-12-01 08:26:00,-6\n"
+        "4,17850.0,POST,2010-12-01 08:26:00,1\n"
+        "5,,85123A,2010-12-01 08:26:00,1\n"
+        "6,17850.5,85123A,2011-02-30 08:26:00,1\n",
+    )
+    table, dropped, refused = read(tmp_path, rules)
+    assert dropped == {"cancelled": 1, "not positive": 1, "no product": 1, "blank user": 1}
+    assert refused == {6: "timestamp: not in the configured format"}  # 30 February
+    assert table.select(["user", "timestamp", "event_type", "event_value"]).to_pylist() == [
+        {"user": "17850", "timestamp": 1291191960, "event_type": "purchase", "event_value": 6.0}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "seconds"),
+    [
+        ("12/1/2010 8:26", "%m/%d/%Y %H:%M", 1291191960),
+        ("2010-12-01T08:26:00Z", "%Y-%m-%dT%H:%M:%SZ", 1291191960),
+        ("2010-12-01 09:26:00+0100", "%Y-%m-%d %H:%M:%S%z", 1291191960),
+    ],
+)
+def test_times_in_a_format_are_read_as_utc(
+    tmp_path: Path, text: str, form: str, seconds: int
+) -> None:
+    land(tmp_path, f"USER_ID,ITEM_ID,TIMESTAMP\nu,i,{text}\n")
+    rules = IntakeRules.model_validate({"interactions": {"timestamp_format": form}})
+    assert read(tmp_path, rules)[0].column("timestamp").to_pylist() == [seconds]
+
+
+def test_rules_refuse_what_they_do_not_understand() -> None:
+    for wrong in (
+        {"interactions": {"columns": {"user": "U"}}},
+        {"interactions": {"unknown": 1}},
+        {"interactions": {"encoding": "klingon"}},
+        {"interactions": {"timestamp_format": "iso"}},
+        {"items": {"header": ["a", "a"]}},
+        {"maximum_rows": 0},
+    ):
+        with pytest.raises(ValidationError):
+            IntakeRules.model_validate(wrong)
+    for tests in ({}, {"equals": "a", "below": 1}, {"matches": "("}):
+        with pytest.raises(ValidationError):
+            DropRule.model_validate({"name": "x", "column": "y", **tests})
+
+
+def test_parquet_reads_like_csv_and_keeps_19_digits(tmp_path: Path) -> None:
+    big = 1234567890123456789
+    table = pa.table(
+        {
+            "TAGS": [["a"], [], None],
+            "USER_ID": pa.array([big, big + 1, None]),
+            "ITEM_ID": pa.array(["a", "b", "c"]).dictionary_encode(),
+            "TIMESTAMP": pa.array([1500, 2500, 3500], pa.timestamp("ms")),
+            "EVENT_VALUE": [1.5, float("nan"), 2.0],
+        }
+    )
+    parquet.write_table(table, tmp_path / "day.parquet")
+    rows, _, refused = read(tmp_path, lenient())
+    assert rows.column("user").to_pylist() == [str(big)]
+    assert rows.column("timestamp").to_pylist() == [1]
+    assert refused == {2: "event value: not finite", 3: "user: blank id"}
+
+
+def test_parquet_faults_refuse_the_file(tmp_path: Path) -> None:
+    def written(**columns: Any) -> str:
+        base = {"USER_ID": ["u"], "ITEM_ID": ["i"], "TIMESTAMP": [1]}
+        parquet.write_table(pa.table({**base, **columns}), tmp_path / "day.parquet")
+        with pytest.raises(BadFile) as caught:
+            read(tmp_path)
+        return caught.value.rule
+
+    assert "holds floats" in written(USER_ID=[17850.0])
+    assert "type that we do not read" in written(USER_ID=pa.array([[["u"]]]))
+    assert "type that we do not read" in written(USER_ID=pa.array([b"u"]))
+    land(tmp_path, b"PAR1 no", "day.parquet")
+    assert "cannot be read as parquet" in refusal(tmp_path)
+
+
+def test_a_parquet_bomb_meets_the_cap_before_it_unfolds(tmp_path: Path) -> None:
+    users = pa.DictionaryArray.from_arrays(pa.array([0] * 30_000, pa.int32()), ["u" * 100_000])
+    ones = pa.array([1] * 30_000)
+    table = pa.table({"USER_ID": users, "ITEM_ID": ["i"] * 30_000, "TIMESTAMP": ones})
+    parquet.write_table(table, tmp_path / "day.parquet")
+    assert (tmp_path / "day.parquet").stat().st_size < 1_000_000
+    with pytest.raises(BadFile, match="when decompressed"):
+        read(tmp_path, IntakeRules(maximum_file_bytes=100_000_000))
+
+
+def test_an_empty_parquet_is_zero_rows(tmp_path: Path) -> None:
+    schema = pa.schema([("USER_ID", pa.string()), ("ITEM_ID", "string"), ("TIMESTAMP", "int64")])
+    parquet.write_table(schema.empty_table(), tmp_path / "day.parquet")
+    assert read(tmp_path)[0].num_rows == 0
+
+
+def test_attributes_are_strings_by_canonical_key(tmp_path: Path) -> None:
+    land(tmp_path, "ITEM_ID,GENRE,YEAR\n2, ,01995\n1,a|b,1996\n1,a|b,1996\n", "items.csv")
+    table = read_attributes(only(tmp_path), IntakeRules(), "items")
+    assert table.to_pylist() == [
+        {"item": "1", "GENRE": "a|b", "YEAR": "1996"},
+        {"item": "2", "GENRE": None, "YEAR": "01995"},
+    ]
+
+
+def test_user_attributes_meet_the_same_folding_as_the_interactions(tmp_path: Path) -> None:
+    rules = IntakeRules.model_validate(
+        {"interactions": {"strip_float_suffix": True, "case_fold": True}}
+    )
+    land(tmp_path, "USER_ID,AGE\n17850.0,20\nANNA,30\n", "users.csv")
+    table = read_attributes(only(tmp_path, rules), rules, "users")
+    assert table.column("user").to_pylist() == ["17850", "anna"]
+
+
+@pytest.mark.parametrize(
+    "body", ["1,a\n1,b\n", ",a\n", "1,a,b\n", "1\u200b,a\n", '1,"a\n'], ids=str.__len__
+)
+def test_a_fault_refuses_an_attribute_table(tmp_path: Path, body: str) -> None:
+    land(tmp_path, "ITEM_ID,GENRE\n" + body, "items.csv")
+    with pytest.raises(BadFile):
+        read_attributes(only(tmp_path), IntakeRules(), "items")
+
+
+def test_a_file_without_a_header_line_is_read_by_the_configured_one(tmp_path: Path) -> None:
+    rules = IntakeRules.model_validate(
+        {
+            "interactions": {
+                "files": ["*.data"],
+                "header": ["USER_ID", "ITEM_ID", "V", "TIMESTAMP"],
+            }
+            | {"delimiter": "\t"},
+            "items": {"files": ["*.item"], "header": ["ITEM_ID", "title"], "delimiter": "|"}
+            | {"encoding": "latin-1"},
+        }
+    )
+    land(tmp_path, "196\t242\t3\t881250949\n", "u.data")
+    assert read(tmp_path, rules)[0].num_rows == 1
+    (tmp_path / "u.data").unlink()
+    land(tmp_path, "1|Café\n".encode("latin-1"), "u.item")
+    table = read_attributes(only(tmp_path, rules), rules, "items")
+    assert table.to_pylist() == [{"item": "1", "title": "Café"}]
+
+
+@given(
+    st.lists(st.text(max_size=12) | st.text(" aZé\u200b\u0301\x07", max_size=300), max_size=8),
+    st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_short_way_to_a_canonical_id_is_the_long_one(texts: list[str], fold: bool) -> None:
+    verdicts = Verdicts(len(texts))
+    found = canonical_ids(pa.array(texts, pa.string()), verdicts, case_fold=fold).to_pylist()
+    good = [id_fault(text, fold) is None for text in texts]
+    assert verdicts.kept().tolist() == good
+    for text, id_, usable in zip(texts, found, good, strict=True):
+        assert not usable or id_ == canonical_id(text, fold)
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=6)
+
+
+@given(st.lists(st.tuples(CELL, CELL, CELL), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_no_row_of_any_text_is_lost_or_split(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("landing")
+    lines = [",".join(cells) for cells in rows]
+    land(folder, "USER_ID,ITEM_ID,TIMESTAMP\n" + "".join(f"{line}\n" for line in lines))
+    batches = list(read_interactions(only(folder), lenient()))
+    assert sum(batch.rows_read for batch in batches) == len(rows)
+    for batch in batches:
+        for row in batch.refused:
+            assert row.line == lines[row.row - 1]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
+def test_the_real_exports_load() -> None:
+    rules = IntakeRules()
+    counts = {}
+    for file in survey(DATA / "personalize-sample", rules):
+        assert isinstance(file, LandedFile)
+        if file.kind == "interactions":
+            counts[file.name] = sum(b.table.num_rows for b in read_interactions(file, rules))
+        else:
+            counts[file.name] = read_attributes(file, rules, "items").num_rows
+    assert counts["interactions.csv"] == 158_371
+    assert counts["item-meta.csv"] > 9_000

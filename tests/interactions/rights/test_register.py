@@ -1,0 +1,393 @@
+"""The register on a real SQLite file: all or none, chained, exclusive, and loud when it is gone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lethe.errors import ArtifactCorrupt, BadConfiguration, BadRequest, Busy, StoreUnavailable
+from lethe.interactions.rights import ledger
+from lethe.interactions.rights.register import (
+    GENESIS,
+    Action,
+    Closure,
+    Head,
+    Intent,
+    Receipt,
+    Register,
+    Request,
+)
+from tests.fakes.register import MemoryRegister
+
+A, B, C = (letter * 64 for letter in "abc")
+INTENT = Intent(2, "f" * 64, "e" * 64, position=1, previous_champion=1, at=5)
+
+
+def ask(action: Action, stone: str, received: int = 1_700_000_000) -> Request:
+    return Request(action, stone, received)
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "register.db"
+
+
+@pytest.fixture
+def register(path: Path) -> Iterator[Register]:
+    register = Register.open(url(path), wait_seconds=0.2)
+    register.initialise()
+    yield register
+    register.engine.dispose()
+
+
+def test_an_empty_register_stands_at_genesis(register: Register) -> None:
+    assert register.head() == register.check_chain() == GENESIS
+    assert register.standing().excluded == frozenset()
+    assert register.requests() == ()
+
+
+def test_entries_are_numbered_chained_and_due(register: Register) -> None:
+    receipt = register.append([ask(Action.ERASE, A), ask(Action.OBJECT, B)])
+    assert receipt == Receipt(1, 2, entered=2, already=0)
+    first, second = register.entries()
+    assert (first.previous, second.previous) == (GENESIS.digest, first.digest)
+    assert register.head() == Head(2, second.digest) == register.check_chain()
+    assert register.entries(since=1) == (second,)
+    assert register.entries(upto=1) == (first,)
+    assert register.standing(upto=1).objecting == frozenset()
+    assert first.due == 1_702_592_000
+
+
+def test_a_repeat_is_counted_and_not_entered(register: Register) -> None:
+    register.append([ask(Action.ERASE, A)])
+    receipt = register.append([ask(Action.ERASE, A), ask(Action.OBJECT, B), ask(Action.OBJECT, B)])
+    assert receipt == Receipt(2, 2, entered=1, already=2)
+    assert register.append([ask(Action.ERASE, A)]) == Receipt(None, None, 0, 1)
+
+
+def test_nothing_asked_for_is_an_error(register: Register) -> None:
+    with pytest.raises(BadRequest, match="nothing was asked for"):
+        register.append([])
+
+
+@pytest.mark.parametrize(
+    ("requests", "rule"),
+    [
+        ([ask(Action.WITHDRAW_OBJECTION, A)], "withdrawal without an objection"),
+        ([ask(Action.RELEASE, A)], "release without a restriction"),
+        ([ask(Action.RECONSENT, A)], "without an erasure in effect"),
+        (
+            [ask(Action.RESTRICT, A), ask(Action.ERASE, A), ask(Action.RECONSENT, A)],
+            "without an erasure in effect",
+        ),
+        ([ask(Action.ERASE, A), ask(Action.RECONSENT, A, 1_600_000_000)], "dated before"),
+        ([ask(Action.ERASE, A), ask(Action.RESTRICT, A)], "after the erasure took effect"),
+        (
+            [ask(Action.ERASE, A), ask(Action.RECONSENT, A), ask(Action.RECONSENT, A)],
+            "without an erasure in effect",
+        ),
+    ],
+    ids=["withdraw", "release", "reconsent", "blocked", "back-dated", "late hold", "twice"],
+)
+def test_a_request_that_makes_no_sense_keeps_the_whole_batch_out(
+    register: Register, requests: list[Request], rule: str
+) -> None:
+    with pytest.raises(BadRequest, match=rule) as caught:
+        register.append([ask(Action.OBJECT, B), *requests])
+    assert "nothing was entered" in str(caught.value)
+    assert A not in str(caught.value)
+    assert register.head() == GENESIS
+
+
+def test_a_failure_in_the_middle_of_an_append_enters_nothing(
+    register: Register, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON entries WHEN NEW.position = 3 "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    with pytest.raises(StoreUnavailable) as caught:
+        register.append([ask(Action.ERASE, stone) for stone in (A, B, C)])
+    assert register.head() == GENESIS
+    assert A not in f"{caught.value} {caught.value.__cause__}"
+
+
+# The chain
+
+
+def _tampered(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("DROP TRIGGER entries_no_update")
+        raw.execute("DROP TRIGGER entries_no_delete")
+        raw.executescript(statement)
+
+
+TAMPERINGS = {
+    "action": "UPDATE entries SET action = 'OBJECT' WHERE position = 2",
+    "unknown action": "UPDATE entries SET action = 'FORGIVE' WHERE position = 2",
+    "tombstone": "UPDATE entries SET tombstone = hex(randomblob(32)) WHERE position = 1",
+    "received": "UPDATE entries SET received = received + 1 WHERE position = 3",
+    "due": "UPDATE entries SET due = due + 86400 WHERE position = 1",
+    "reason": "UPDATE entries SET reason = 'other' WHERE position = 1",
+    "digest": "UPDATE entries SET digest = previous WHERE position = 3",
+    "first dropped": "DELETE FROM entries WHERE position = 1",
+    "middle dropped": "DELETE FROM entries WHERE position = 2",
+    "reordered": """UPDATE entries SET position = 9 WHERE position = 1;
+                    UPDATE entries SET position = 1 WHERE position = 2;
+                    UPDATE entries SET position = 2 WHERE position = 9""",
+    "closed up": """DELETE FROM entries WHERE position = 2;
+                    UPDATE entries SET position = 2 WHERE position = 3""",
+}
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS)
+def test_an_edited_dropped_or_reordered_entry_breaks_the_chain(
+    register: Register, path: Path, tampering: str
+) -> None:
+    register.append([ask(Action.ERASE, stone) for stone in (A, B, C)])
+    _tampered(path, TAMPERINGS[tampering])
+    with pytest.raises(ArtifactCorrupt):
+        register.check_chain()
+    with pytest.raises(ArtifactCorrupt):
+        register.append([ask(Action.OBJECT, "d" * 64)])
+
+
+def test_a_lost_end_shows_against_a_remembered_head(register: Register, path: Path) -> None:
+    register.append([ask(Action.ERASE, A), ask(Action.ERASE, B)])
+    known = register.head()
+    _tampered(path, "DELETE FROM entries WHERE position = 2")
+    assert register.check_chain().position == 1
+    with pytest.raises(ArtifactCorrupt, match="position 2 is known"):
+        register.check_chain(known)
+    with pytest.raises(ArtifactCorrupt, match="position 2 is known"):
+        register.append([ask(Action.ERASE, C)], known)
+    register.append([ask(Action.ERASE, C)])
+    with pytest.raises(ArtifactCorrupt, match="not the one known at position 2"):
+        register.check_chain(known)
+
+
+@pytest.mark.parametrize("table", [table.name for table in (ledger.ENTRIES, ledger.OUTCOMES)])
+def test_the_database_itself_refuses_to_change_or_delete(
+    register: Register, path: Path, table: str
+) -> None:
+    register.append([ask(Action.ERASE, A)])
+    register.done(register.intend(INTENT), at=6)
+    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = 9"):  # noqa: S608
+        with closing(sqlite3.connect(path)) as raw, pytest.raises(sqlite3.IntegrityError):
+            raw.execute(statement)
+
+
+# Absent, broken, held
+
+
+def test_an_absent_register_is_never_an_empty_one(path: Path) -> None:
+    register = Register.open(url(path))
+    for call in (register.head, register.standing, register.requests, register.check_chain):
+        with pytest.raises(StoreUnavailable):
+            call()
+    with pytest.raises(StoreUnavailable):
+        register.append([ask(Action.ERASE, A)])
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(StoreUnavailable):
+        register.standing()
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_bytes(b"these bytes are not a database " * 200)
+    with pytest.raises(StoreUnavailable):
+        Register.open(url(path))
+
+
+@pytest.mark.parametrize("text", ["sqlite://", "sqlite:///:memory:", "register", "nosuch://x/y"])
+def test_a_url_that_cannot_be_used_is_bad_configuration(text: str) -> None:
+    with pytest.raises(BadConfiguration):
+        Register.open(text)
+
+
+def test_the_file_is_private_and_keeps_no_deleted_byte(register: Register, path: Path) -> None:
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    with register.engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("secure_delete", "journal_mode", "synchronous")
+        }
+    assert pragmas == {"secure_delete": 1, "journal_mode": "delete", "synchronous": 3}
+
+
+def test_initialising_again_changes_nothing(register: Register) -> None:
+    register.append([ask(Action.ERASE, A)])
+    register.initialise()
+    assert register.head().position == 1
+
+
+def test_nothing_is_appended_while_somebody_holds_the_register(register: Register) -> None:
+    with register.exclusive(0), pytest.raises(Busy):
+        register.append([ask(Action.ERASE, A)])
+    assert register.append([ask(Action.ERASE, A)]).entered == 1
+
+
+def test_an_append_waits_for_its_turn(path: Path, register: Register) -> None:
+    patient = Register.open(url(path), wait_seconds=10)
+    worker = threading.Thread(target=patient.append, args=([ask(Action.ERASE, A)],))
+    with register.exclusive(0):
+        worker.start()
+        assert register.head() == GENESIS
+    worker.join(10)
+    assert register.head().position == 1
+
+
+_APPENDER = """
+import sys
+from lethe.interactions.rights.register import Action, Register, Request
+register = Register.open(sys.argv[1], 20)
+for number in range(15):
+    register.append([Request(Action.ERASE, f"{int(sys.argv[2]) * 100 + number:064x}", 1)])
+"""
+
+
+def test_two_processes_make_one_chain(register: Register, path: Path) -> None:
+    command = [sys.executable, "-c", _APPENDER, url(path)]
+    workers = [subprocess.Popen([*command, str(number)]) for number in (1, 2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert register.check_chain().position == 30
+
+
+def test_a_killed_appender_leaves_whole_entries_and_a_free_lock(
+    register: Register, path: Path
+) -> None:
+    script = _APPENDER.replace("range(15)", "range(10**6)")
+    worker = subprocess.Popen([sys.executable, "-c", script, url(path), "1"])
+    while register.head().position < 5:
+        assert worker.poll() is None
+    worker.kill()
+    worker.wait(10)
+    position = register.check_chain().position
+    assert register.append([ask(Action.ERASE, A)]).first == position + 1
+
+
+# What was done
+
+
+def _states(register: Register) -> list[str]:
+    return [request.state for request in register.requests()]
+
+
+def test_a_request_goes_from_received_to_closed(register: Register) -> None:
+    register.append([ask(Action.ERASE, A)])
+    assert _states(register) == ["received"]
+    register.record_purge(1, 40)
+    register.record_purge(1, 0)  # the killed night's second run finds nothing left
+    assert _states(register) == ["purged"]
+    register.done(register.intend(INTENT), at=6)
+    assert _states(register) == ["verified"]
+    assert register.close(Closure(1, "closed", "e" * 64, at=9, rows_removed=0))
+    [state] = register.requests()
+    assert (state.state, state.rows_removed, state.closed_at) == ("closed", 40, 9)
+    assert (state.evidence, state.open) == ("e" * 64, False)
+
+
+def test_the_first_closure_stands(register: Register) -> None:
+    register.append([ask(Action.ERASE, A)])
+    assert register.close(Closure(1, "not_found", "e" * 64, at=9, rows_removed=0))
+    assert not register.close(Closure(1, "closed", "f" * 64, at=10, rows_removed=3))
+    assert [(s.state, s.evidence) for s in register.requests()] == [("not_found", "e" * 64)]
+
+
+def test_an_erasure_under_a_legal_hold_cannot_be_closed(register: Register) -> None:
+    register.append([ask(Action.RESTRICT, A), ask(Action.ERASE, A)])
+    register.done(register.intend(INTENT), at=6)
+    assert _states(register) == ["verified", "blocked"]
+    with pytest.raises(BadRequest, match="legal hold"):
+        register.close(Closure(2, "closed", "e" * 64, at=9, rows_removed=0))
+    register.append([ask(Action.RELEASE, A)])
+    assert _states(register) == ["verified", "received", "received"]
+
+
+@pytest.mark.parametrize("position", [0, 7])
+def test_a_position_without_an_entry_cannot_be_purged_or_closed(
+    register: Register, position: int
+) -> None:
+    with pytest.raises(BadRequest, match="no entry"):
+        register.record_purge(position, 1)
+    with pytest.raises(BadRequest, match="no entry"):
+        register.close(Closure(position, "closed", "e" * 64, at=9, rows_removed=0))
+
+
+def test_an_intent_ends_once(register: Register) -> None:
+    first, second = register.intend(INTENT), register.intend(INTENT)
+    assert [item.id for item in register.open_intents()] == [first, second]
+    register.done(first, at=6)
+    register.done(first, at=7)
+    register.abort(second, "the artifact changed", at=8)
+    assert register.open_intents() == ()
+    ends = [(item.state, item.reason, item.ended_at) for item in register.promotions()]
+    assert ends == [("done", None, 6), ("aborted", "the artifact changed", 8)]
+    with pytest.raises(BadRequest, match="cannot be aborted"):
+        register.abort(first, "too late", at=9)
+    with pytest.raises(BadRequest, match="unknown"):
+        register.done(99, at=9)
+
+
+# The fake and PostgreSQL
+
+
+@given(
+    batches=st.lists(
+        st.lists(
+            st.builds(ask, st.sampled_from(Action), st.sampled_from([A, B])), min_size=1, max_size=4
+        ),
+        max_size=6,
+    )
+)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_fake_answers_as_the_real_register(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[Request]]
+) -> None:
+    real = Register.open(url(tmp_path_factory.mktemp("pair") / "r.db"))
+    real.initialise()
+    fake = MemoryRegister()
+    for batch in batches:
+        answers: list[object] = []
+        for side in (real, fake):
+            try:
+                answers.append(side.append(batch))
+            except BadRequest:
+                answers.append("refused")
+        assert answers[0] == answers[1]
+    assert (fake.entries(), fake.head()) == (real.entries(), real.head())
+    assert fake.standing() == real.standing()
+    for side in (real, fake):
+        side.done(side.intend(INTENT), 6)
+        side.abort(side.intend(INTENT), "why", 7)
+        side.intend(INTENT)
+    assert fake.promotions() == real.promotions()
+    assert fake.open_intents() == real.open_intents()
+
+
+def test_the_tables_can_be_made_on_postgresql() -> None:
+    dialect = sa.dialects.registry.load("postgresql")()
+    made = [
+        str(sa.schema.CreateTable(table).compile(dialect=dialect))
+        for table in (ledger.ENTRIES, ledger.PURGES, ledger.CLOSURES, ledger.INTENTS)
+    ]
+    assert "position BIGINT NOT NULL" in made[0]
+    assert "id SERIAL NOT NULL" in made[3]
