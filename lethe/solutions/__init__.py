@@ -1,0 +1,1 @@
+"""Recipes, and what was learned with them."""

@@ -1,0 +1,165 @@
+"""ALS for implicit feedback (Hu, Koren, Volinsky 2008), fitted cold by `implicit`.
+
+What `implicit` 0.7.3 minimises, read in its source (`implicit/cpu/_als.pyx`, `_least_squares`)
+and confirmed by the oracle in `tests/solutions/test_als.py`:
+
+    sum over ALL pairs of c_ui (p_ui - x_u . y_i)^2 + reg (sum |x_u|^2 + sum |y_i|^2)
+
+- p_ui = 1 on observed pairs, 0 elsewhere;
+- c_ui = alpha * r_ui on observed pairs (NOT 1 + alpha * r_ui), 1 elsewhere. The product is
+  rounded to float32. So alpha * r below 1 trusts an observed pair less than an unobserved one;
+- reg is added to the diagonal as it is: not scaled by the number of interactions, rows or alpha.
+
+So the item half-step solves (X'X + X'(C_i - I)X + reg I) y_i = X' C_i p_i, and a row without an
+observed pair gets a factor of exactly 0. An iteration solves users first, then items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from lethe.errors import BadConfiguration, BadInput, RecipeFailed
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.solutions.environment import one_blas_thread
+from lethe.solutions.learned import Factors, FloatArray, Progress
+
+# Threads of implicit's own loops. They do not change a bit of the result; 0 is one per core.
+SOLVER_THREADS = 0
+_START_SCALE = np.float32(0.01)
+
+
+class AlsHyperparameters(BaseModel):
+    """Bounds and defaults of ALS.
+
+    Attributes:
+        factors: columns of both factor matrices.
+        regularization: added to the diagonal of each normal equation.
+        alpha: confidence of an observed pair per unit of weight.
+        iterations: conjugate-gradient iterations. Below about 50 the contribution test of
+            deletion verification has no power and its controls say so.
+        seal: add one last iteration with the exact solver, so that the item factors solve their
+            normal equations to float32 precision.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factors: int = Field(default=64, ge=8, le=512)
+    regularization: float = Field(default=30.0, gt=0, le=10_000, allow_inf_nan=False)
+    alpha: float = Field(default=5.0, gt=0, le=10_000, allow_inf_nan=False)
+    iterations: int = Field(default=50, ge=1, le=200)
+    seal: bool = True
+
+
+def fit(
+    matrix: InteractionMatrix,
+    hyperparameters: AlsHyperparameters,
+    seed: int,
+    progress: Progress | None = None,
+    threads: int = SOLVER_THREADS,
+) -> Factors:
+    """Fit from a start that depends on the seed and each item's id alone; never warm.
+
+    `progress` is called after every conjugate-gradient iteration, not after the seal.
+
+    Raises:
+        RecipeFailed: the solver failed or left a value that is not finite.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    heaviest = float(matrix.csr.data.max(initial=0)) * hyperparameters.alpha
+    if heaviest > float(np.finfo(np.float32).max):
+        raise RecipeFailed("als: alpha times the largest weight is beyond float32")
+    with one_blas_thread():
+        model = AlternatingLeastSquares(
+            factors=hyperparameters.factors,
+            regularization=hyperparameters.regularization,
+            alpha=hyperparameters.alpha,
+            iterations=hyperparameters.iterations,
+            dtype=np.float32,
+            use_native=True,
+            use_cg=True,
+            num_threads=threads,
+            random_state=0,  # never drawn from: both factor matrices are set below
+        )
+        model.item_factors = item_start(matrix.items, hyperparameters.factors, seed)
+        model.user_factors = np.zeros((len(matrix.users), hyperparameters.factors), np.float32)
+        _run(model, matrix, hyperparameters, progress)
+    try:
+        return Factors(model.user_factors, model.item_factors)
+    except BadInput as error:
+        raise RecipeFailed(f"als: {error}") from None
+
+
+def _run(
+    model: Any,
+    matrix: InteractionMatrix,
+    hyperparameters: AlsHyperparameters,
+    progress: Progress | None,
+) -> None:
+    # implicit's compiled loops refuse read-only arrays
+    user_items = matrix.csr.copy()
+
+    def report(iteration: int, _seconds: float, _loss: float | None) -> None:
+        if progress is not None:
+            progress(iteration + 1, Factors(model.user_factors, model.item_factors))
+
+    _solve(model, user_items, report)
+    if hyperparameters.seal:
+        model.use_cg, model.iterations = False, 1
+        _solve(model, user_items, None)
+
+
+def _solve(model: Any, user_items: Any, callback: Any) -> None:
+    from implicit.recommender_base import ModelFitError
+
+    try:
+        model.fit(user_items, show_progress=False, callback=callback)
+    except ModelFitError:
+        raise RecipeFailed("als: the factors are not finite") from None
+    except ValueError as error:
+        if "posv failed" not in str(error):
+            raise
+        # the tool's message names a row
+        raise RecipeFailed("als: a normal equation has no solution") from None
+
+
+def item_start(items: tuple[str, ...], factors: int, seed: int) -> FloatArray:
+    """Start of the item factors: float32 (len(items), factors), uniform in [0, 0.01).
+
+    Row i is a function of the seed and the id of item i, so who else is in the data moves
+    nothing. BLAKE2b of the id keyed by the seed gives 64 bits; SplitMix64 (Steele, Lea, Flood
+    2014) counts on from there; the top 24 bits of each output are an exact float32.
+
+    Raises:
+        BadConfiguration: the seed is not in 0 .. 2**63 - 1.
+
+    >>> alone = item_start(("b",), 8, seed=7)
+    >>> bool((item_start(("a", "b", "c"), 8, seed=7)[1] == alone[0]).all())
+    True
+    """
+    if not 0 <= seed < 2**63:
+        raise BadConfiguration("the seed must be a whole number in 0 .. 2**63 - 1")
+    salt = seed.to_bytes(8, "little")
+    hashes = b"".join(
+        hashlib.blake2b(item.encode(), digest_size=8, salt=salt).digest() for item in items
+    )
+    state = np.frombuffer(hashes, dtype="<u8").astype(np.uint64)
+    top = _splitmix64(state[:, None] + _counters(factors)[None, :]) >> np.uint64(40)
+    uniform = top.astype(np.float32) * np.float32(2.0**-24)
+    return np.ascontiguousarray(uniform * _START_SCALE, dtype=np.float32)
+
+
+def _counters(factors: int) -> npt.NDArray[np.uint64]:
+    steps = np.arange(1, factors + 1, dtype=np.uint64)
+    return steps * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _splitmix64(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,164 @@
+"""The table of recipes, and search spaces as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lethe.errors import BadConfiguration
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.solutions import als, baselines, lightfm
+from lethe.solutions.learned import Factors, Learned, Progress
+
+__all__ = [
+    "RECIPES",
+    "Choice",
+    "Dimension",
+    "Factors",
+    "Learned",
+    "Progress",
+    "Recipe",
+    "recipe",
+]
+
+Choice = bool | int | float | str
+
+
+class Dimension(BaseModel):
+    """One axis of a search space.
+
+    ``float`` and ``int`` need ``low <= high`` (both ends included; ``log`` needs ``low > 0``);
+    ``categorical`` needs ``choices``.
+
+    >>> Dimension(kind="float", low=0.1, high=100.0, log=True).high
+    100.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["float", "int", "categorical"]
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    high: float | None = Field(default=None, allow_inf_nan=False)
+    log: bool = False
+    choices: tuple[Choice, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind == "categorical":
+            if not self.choices or len(set(map(repr, self.choices))) != len(self.choices):
+                raise ValueError("a categorical dimension needs choices that do not repeat")
+            if self.log or self.low is not None or self.high is not None:
+                raise ValueError("a categorical dimension takes choices, not low, high or log")
+            return self
+        if self.low is None or self.high is None or self.choices or not self.low <= self.high:
+            raise ValueError("a numeric dimension needs low <= high and no choices")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic dimension needs low > 0")
+        if self.kind == "int" and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError("an int dimension needs whole numbers")
+        return self
+
+    def corners(self) -> tuple[Choice, ...]:
+        """The values that bound the axis: its two ends, or every choice."""
+        if self.kind == "categorical":
+            return self.choices
+        cast = int if self.kind == "int" else float
+        return tuple(cast(end) for end in (self.low, self.high) if end is not None)
+
+
+Fit = Callable[[InteractionMatrix, Any, int, Progress | None], Learned]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to learn: bounded hyper-parameters, a default search space and a cold fit.
+
+    Attributes:
+        name: as in `params.yaml`, reports and manifests.
+        hyperparameters: frozen pydantic model; the second argument of `fit` is one of these.
+        fit: ``fit(matrix, hyperparameters, seed, progress)`` -> what was learned. Cold, and the
+            same bits for the same arguments and environment. `als`, `lightfm` and `popular`
+            return `Factors`.
+        space: default search space; `params.yaml` may give another.
+        baseline: True for what a winner must beat; a baseline is never recorded or promoted.
+    """
+
+    name: str
+    hyperparameters: type[BaseModel]
+    fit: Fit
+    space: Mapping[str, Dimension] = field(default_factory=dict)
+    baseline: bool = False
+
+    def check_space(self, space: Mapping[str, Dimension]) -> None:
+        """Refuse a space that could propose what the hyper-parameters do not allow.
+
+        Raises:
+            BadConfiguration: an unknown name, or an end of an axis outside the bounds.
+        """
+        for name, dimension in space.items():
+            if name not in self.hyperparameters.model_fields:
+                raise BadConfiguration(f"recipe {self.name} has no hyper-parameter {name!r}")
+            for value in dimension.corners():
+                try:
+                    self.hyperparameters.model_validate({name: value})
+                except ValidationError as error:
+                    rule = error.errors()[0]["msg"]
+                    raise BadConfiguration(
+                        f"recipe {self.name}, search space {name}: {value!r}: {rule}"
+                    ) from None
+
+
+# `iterations` is no axis of the ALS space: a fit that has not converged cannot be verified.
+_ALS_SPACE = {
+    "factors": Dimension(kind="int", low=16, high=128, log=True),
+    "regularization": Dimension(kind="float", low=0.1, high=200.0, log=True),
+    "alpha": Dimension(kind="float", low=0.5, high=40.0, log=True),
+}
+_LIGHTFM_SPACE = {
+    "components": Dimension(kind="int", low=16, high=96, log=True),
+    "loss": Dimension(kind="categorical", choices=("warp", "bpr")),
+    "learning_rate": Dimension(kind="float", low=0.01, high=0.15, log=True),
+    "item_alpha": Dimension(kind="float", low=1e-7, high=1e-3, log=True),
+    "user_alpha": Dimension(kind="float", low=1e-7, high=1e-3, log=True),
+    "epochs": Dimension(kind="int", low=5, high=40),
+    "use_item_features": Dimension(kind="categorical", choices=(True, False)),
+}
+_KNN_SPACE = {
+    "neighbours": Dimension(kind="int", low=20, high=300, log=True),
+    "shrinkage": Dimension(kind="float", low=0.0, high=100.0),
+}
+
+RECIPES: Mapping[str, Recipe] = {
+    entry.name: entry
+    for entry in (
+        Recipe("als", als.AlsHyperparameters, als.fit, _ALS_SPACE),
+        Recipe("lightfm", lightfm.LightfmHyperparameters, lightfm.fit, _LIGHTFM_SPACE),
+        Recipe("popular", baselines.PopularHyperparameters, baselines.fit_popular, baseline=True),
+        Recipe(
+            "item_knn",
+            baselines.ItemKnnHyperparameters,
+            baselines.fit_item_knn,
+            _KNN_SPACE,
+            baseline=True,
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`.
+
+    Raises:
+        BadConfiguration: there is none.
+
+    >>> recipe("als").hyperparameters().factors
+    64
+    """
+    try:
+        return RECIPES[name]
+    except KeyError:
+        known = ", ".join(RECIPES)
+        raise BadConfiguration(f"no recipe is called {name!r}; known: {known}") from None
