@@ -1,0 +1,1 @@
+"""Metrics, evaluation, deletion verification and the promotion rule."""

@@ -1,0 +1,333 @@
+"""The promotion protocol: everything that refuses it, and what a crash leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lethe.errors import Busy, PromotionRefused, StoreUnavailable
+from lethe.gate.promotion import Candidate, Recovered, promote, recover
+from lethe.interactions.rights.register import GENESIS, Action, Head, Intent, Register, Request
+from tests.fakes.register import MemoryRegister
+from tests.fakes.version_store import MemoryVersions, StoredVersion
+
+A, B, C = (letter * 64 for letter in "abc")
+OLD, NEW = StoredVersion(frozenset({A, B, C})), StoredVersion(frozenset({B, C}))
+
+
+@dataclass(frozen=True)
+class Certificate:
+    artifact_digest: str
+    register_position: int
+    register_head: str
+    verdict: str = "VERIFIED"
+    data_version: str = "d" * 32
+    digest: str = "e" * 64
+
+
+@dataclass
+class Scene:
+    """Version 1 is champion and holds A, who was erased; version 2 was trained without A."""
+
+    register: MemoryRegister
+    store: MemoryVersions
+    candidate: Candidate
+
+    def promote(self, candidate: Candidate | None = None, known: Head | None = None) -> int:
+        return promote(
+            candidate or self.candidate, self.register, self.store, lambda: 77.5, 0, known=known
+        ).version
+
+    def recover(self) -> Recovered:
+        return recover(self.register, self.store, lambda: 99, 0)
+
+    def certified(self, **changes: object) -> Candidate:
+        certificate = replace(self.candidate.certificate, **changes)  # type: ignore[type-var]
+        return replace(self.candidate, certificate=certificate)
+
+    def ask(self, action: Action, stone: str) -> None:
+        self.register.append([Request(action, stone, 10)])
+
+    def states(self) -> list[str]:
+        return [item.state for item in self.register.promotions()]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    register = MemoryRegister()
+    register.append([Request(Action.ERASE, A, 10)])
+    head = register.head()
+    store = MemoryVersions({1: OLD, 2: NEW}, champion=1)
+    certificate = Certificate(NEW.digest, head.position, head.digest)
+    return Scene(register, store, Candidate(2, certificate, quality_accepted=True))
+
+
+def test_a_verified_candidate_becomes_champion(scene: Scene) -> None:
+    scene.store.challenger = 2
+    promoted = promote(scene.candidate, scene.register, scene.store, lambda: 77.5, 0)
+    assert (promoted.version, promoted.previous) == (2, 1)
+    assert promoted.head == scene.register.head()
+    assert (scene.store.alias, scene.store.challenger) == (2, None)
+    [record] = scene.register.promotions()
+    assert (record.state, record.ended_at) == ("done", 77)
+    assert record.intent == Intent(2, NEW.digest, "e" * 64, 1, previous_champion=1, at=77)
+
+
+def test_the_intent_is_written_before_the_alias_moves_and_done_after(scene: Scene) -> None:
+    calls: list[str] = []
+    scene.register.tick = scene.store.tick = calls.append
+    scene.promote()
+    order = [name for name in calls if name in ("intend", "set_champion", "done")]
+    assert order == ["intend", "set_champion", "done"]
+    reads = ("check_chain", "standing", "user_tombstones", "artifact_digest")
+    assert all(calls.index(name) < calls.index("intend") for name in reads)
+
+
+def _refusal(scene: Scene, candidate: Candidate | None = None, known: Head | None = None) -> str:
+    with pytest.raises(PromotionRefused) as caught:
+        scene.promote(candidate, known)
+    assert caught.value.exit_code == 1
+    assert scene.store.alias == 1, "the champion stays"
+    assert scene.states() == []
+    text = str(caught.value)
+    assert not any(stone in text for stone in (A, B, C))
+    return text
+
+
+def test_an_erasure_between_verify_and_promote_stops_it(scene: Scene) -> None:
+    scene.ask(Action.ERASE, B)
+    assert "1 people of its id list are excluded" in _refusal(scene)
+    assert "1 since position 1" in _refusal(scene)
+
+
+@pytest.mark.parametrize("action", [Action.OBJECT, Action.RESTRICT])
+def test_an_objection_or_a_restriction_after_verify_stops_it_too(
+    scene: Scene, action: Action
+) -> None:
+    scene.ask(action, C)
+    assert "excluded" in _refusal(scene)
+
+
+def test_a_request_of_somebody_who_is_not_in_the_version_stops_nothing(scene: Scene) -> None:
+    scene.ask(Action.ERASE, "d" * 64)
+    assert scene.promote() == 2
+
+
+def test_an_erasure_before_the_certificate_that_is_still_in_the_ids_stops_it(
+    scene: Scene,
+) -> None:
+    scene.store.versions[2] = OLD
+    reason = _refusal(scene, scene.certified(artifact_digest=OLD.digest))
+    assert "1 people of its id list are excluded" in reason
+    assert "0 since position 1" in reason
+
+
+def test_overwritten_bytes_are_not_the_certified_ones(scene: Scene) -> None:
+    scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
+    assert "the stored artifact is" in _refusal(scene)
+
+
+def test_an_artifact_that_cannot_be_read_is_refused(scene: Scene) -> None:
+    del scene.store.versions[2]
+    assert "cannot be read" in _refusal(scene)
+
+
+@pytest.mark.parametrize("verdict", ["REFUSED", "INCONCLUSIVE", "verified", ""])
+def test_only_verified_promotes(scene: Scene, verdict: str) -> None:
+    assert "verdict" in _refusal(scene, scene.certified(verdict=verdict))
+
+
+def test_no_certificate_no_promotion(scene: Scene) -> None:
+    assert "no certificate" in _refusal(scene, replace(scene.candidate, certificate=None))
+
+
+@pytest.mark.parametrize("position", [-1, 0, 2, 999])
+def test_a_certificate_from_another_place_of_the_chain_is_refused(
+    scene: Scene, position: int
+) -> None:
+    scene.ask(Action.OBJECT, "d" * 64)
+    assert "position" in _refusal(scene, scene.certified(register_position=position))
+
+
+def test_a_certificate_from_another_register_is_refused(scene: Scene) -> None:
+    other = scene.certified(register_head="f" * 64)
+    assert "differs from the certificate's at position 1" in _refusal(scene, other)
+
+
+def test_a_certificate_made_before_any_request_stands_at_genesis(scene: Scene) -> None:
+    first = scene.certified(register_position=0, register_head=GENESIS.digest)
+    assert scene.promote(first) == 2
+
+
+def test_a_register_behind_the_remembered_head_is_refused(scene: Scene) -> None:
+    assert "known position 5" in _refusal(scene, known=Head(5, "9" * 64))
+
+
+@pytest.mark.parametrize("reasons", [(), ("NDCG fell by 12 %", "significant at 0.001")])
+def test_the_quality_rule_has_a_veto(scene: Scene, reasons: tuple[str, ...]) -> None:
+    worse = replace(scene.candidate, quality_accepted=False, quality_reasons=reasons)
+    text = _refusal(scene, worse)
+    assert all(reason in text for reason in reasons or ("did not accept",))
+
+
+def test_every_reason_is_told_at_once(scene: Scene) -> None:
+    scene.ask(Action.ERASE, B)
+    scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
+    bad = replace(
+        scene.certified(verdict="REFUSED", register_head="f" * 64), quality_accepted=False
+    )
+    with pytest.raises(PromotionRefused) as caught:
+        scene.promote(bad)
+    assert len(caught.value.reasons) == 5
+
+
+def test_a_held_register_is_waited_for_and_then_given_up(scene: Scene) -> None:
+    with scene.register.exclusive(0), pytest.raises(Busy):
+        scene.promote()
+    assert scene.store.alias == 1
+
+
+def test_asking_again_is_one_promotion(scene: Scene) -> None:
+    first = promote(scene.candidate, scene.register, scene.store, lambda: 1, 0)
+    again = promote(scene.candidate, scene.register, scene.store, lambda: 2, 0)
+    assert again == first
+    assert scene.states() == ["done"]
+
+
+def test_a_new_certificate_for_the_champion_is_written_down(scene: Scene) -> None:
+    scene.promote()
+    assert scene.promote(scene.certified(digest="1" * 64)) == 2
+    assert scene.states() == ["done", "done"]
+
+
+# Between INTENT and DONE
+
+
+class _Killed(BaseException):
+    """SIGKILL, for the fakes."""
+
+
+def _kill_at(scene: Scene, call: str) -> None:
+    def tick(name: str) -> None:
+        if name == call:
+            raise _Killed
+
+    scene.register.tick = scene.store.tick = tick
+    with pytest.raises(_Killed):
+        scene.promote()
+    scene.register.tick = scene.store.tick = lambda _name: None
+    assert scene.states() == ["intended"]
+
+
+@pytest.mark.parametrize("call", ["set_champion", "set_challenger", "done"])
+def test_a_crash_after_the_intent_is_completed_once(scene: Scene, call: str) -> None:
+    _kill_at(scene, call)
+    assert scene.recover() == Recovered(completed=(2,), undone=())
+    assert scene.store.alias == 2
+    assert scene.recover() == Recovered((), ())
+    assert scene.states() == ["done"]
+    assert scene.promote() == 2
+    assert scene.states() == ["done"]
+
+
+@pytest.mark.parametrize("call", ["set_champion", "done"])
+@pytest.mark.parametrize("harm", ["erasure", "overwrite", "destroyed"])
+def test_a_crash_followed_by_harm_is_undone(scene: Scene, call: str, harm: str) -> None:
+    _kill_at(scene, call)
+    if harm == "erasure":
+        scene.ask(Action.ERASE, B)
+    elif harm == "overwrite":
+        scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
+    else:
+        del scene.store.versions[2]
+    assert scene.recover() == Recovered(completed=(), undone=(2,))
+    assert scene.store.alias == 1
+    [record] = scene.register.promotions()
+    assert record.state == "aborted"
+    assert record.reason is not None
+    assert not any(stone in record.reason for stone in (A, B, C))
+    assert scene.recover() == Recovered((), ())
+
+
+def test_the_next_promotion_settles_the_crash_before_its_own(scene: Scene) -> None:
+    _kill_at(scene, "set_champion")
+    scene.store.versions[3] = StoredVersion(frozenset({C}))
+    third = replace(
+        scene.certified(artifact_digest=scene.store.versions[3].digest, digest="3" * 64),
+        version=3,
+    )
+    assert scene.promote(third) == 3
+    assert scene.recover() == Recovered((), ())
+    assert scene.store.alias == 3
+    assert [item.intent.version for item in scene.register.promotions()] == [2, 3]
+    assert scene.register.promotions()[1].intent.previous_champion == 2
+
+
+def test_an_overwrite_at_the_last_moment_is_undone(scene: Scene) -> None:
+    def tick(name: str) -> None:
+        if name == "set_champion" and scene.store.alias == 1:
+            scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
+
+    scene.store.tick = tick
+    with pytest.raises(PromotionRefused, match="the stored artifact is"):
+        scene.promote()
+    assert (scene.store.alias, scene.states()) == (1, ["aborted"])
+
+
+def test_an_alias_moved_by_somebody_else_is_put_back(scene: Scene) -> None:
+    reads: list[str] = []
+
+    def tick(name: str) -> None:
+        reads.append(name)
+        if name == "champion" and "set_champion" in reads and scene.store.alias == 2:
+            scene.store.alias = 9
+
+    scene.store.tick = tick
+    with pytest.raises(PromotionRefused, match="moved by somebody else"):
+        scene.promote()
+    assert (scene.store.alias, scene.states()) == (1, ["aborted"])
+
+
+def test_a_store_that_fails_leaves_the_intent_for_recovery(scene: Scene) -> None:
+    def tick(name: str) -> None:
+        if name == "set_champion":
+            raise StoreUnavailable("the registry is down")
+
+    scene.store.tick = tick
+    with pytest.raises(StoreUnavailable):
+        scene.promote()
+    with pytest.raises(StoreUnavailable):
+        scene.recover()
+    assert scene.states() == ["intended"]
+    scene.store.tick = lambda _name: None
+    assert scene.recover().completed == (2,)
+
+
+def test_the_first_champion_is_taken_back_to_none(scene: Scene) -> None:
+    scene.store.alias = None
+    _kill_at(scene, "done")
+    scene.ask(Action.ERASE, B)
+    scene.recover()
+    assert scene.store.alias is None
+
+
+def test_on_the_real_register_no_append_slips_in_while_a_promotion_runs(
+    scene: Scene, tmp_path: Path
+) -> None:
+    register = Register.open(f"sqlite:///{tmp_path}/register.db", wait_seconds=0)
+    register.initialise()
+    register.append([Request(Action.ERASE, A, 10)])
+    refused: list[str] = []
+
+    def tick(name: str) -> None:
+        with pytest.raises(Busy):
+            register.append([Request(Action.ERASE, B, 10)])
+        refused.append(name)
+
+    scene.store.tick = tick
+    assert promote(scene.candidate, register, scene.store, lambda: 1, 0).version == 2
+    assert len(refused) >= 5
+    assert [item.state for item in register.promotions()] == ["done"]
+    register.append([Request(Action.ERASE, B, 10)])
