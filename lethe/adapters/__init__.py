@@ -1,0 +1,1 @@
+"""One file for each ledger outside: data versions, studies, solution versions."""

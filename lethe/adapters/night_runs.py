@@ -1,0 +1,266 @@
+"""MLflow's experiment: one run a night, its trials nested in it, and what it logged.
+
+Nothing here takes an id of a person, and every call may be repeated after a kill. Tags that people
+search by come from ALLOWED_TAGS alone, because MLflow keeps tags of what was deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from lethe.errors import BadConfiguration, BadInput, LetheError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+ALLOWED_TAGS = frozenset(
+    {
+        "data_version",
+        "register_position",
+        "recipe",
+        "certificate_digest",
+        "artifact_digest",
+        "verdict",
+        "night",
+    }
+)
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+_TRIAL_STATUS: dict[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+_NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
+_TRIAL = "lethe.trial"
+_BATCH = 1000  # MLflow's limit of metrics in one call
+
+
+@contextlib.contextmanager
+def mlflow_errors(doing: str) -> Iterator[None]:
+    """Translate what MLflow and its database raise; also a decorator.
+
+    Raises:
+        StoreUnavailable: names what was being done and the error's class and code, no more.
+    """
+    try:
+        yield
+    except LetheError:
+        raise
+    except Exception as error:  # MLflow lets its database's and file system's errors through
+        code = getattr(error, "error_code", "")
+        raise StoreUnavailable(f"MLflow, {doing}: {type(error).__name__} {code}".strip()) from error
+
+
+def allowed(tags: Mapping[str, object]) -> dict[str, str]:
+    """Tags as strings.
+
+    Raises:
+        BadInput: a tag that is not in ALLOWED_TAGS.
+    """
+    if unknown := sorted(tags.keys() - ALLOWED_TAGS):
+        raise BadInput(f"tags that are not allowed: {', '.join(unknown)}")
+    return {key: str(value) for key, value in tags.items()}
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of this store; sets nothing global.
+
+    Raises:
+        BadConfiguration: MLflow's telemetry was not switched off before.
+    """
+    if os.environ.get("MLFLOW_DISABLE_TELEMETRY", "").lower() != "true":
+        raise BadConfiguration("set MLFLOW_DISABLE_TELEMETRY=true before MLflow is used")
+    with mlflow_errors("opening the store"):
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+class NightRuns:
+    """The runs of one experiment.
+
+    Args:
+        client: from `connect`.
+        artifacts: the folder that holds the experiment's files.
+        name: the experiment's.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self, client: MlflowClient, artifacts: Path, name: str, clock: Callable[[], float]
+    ) -> None:
+        self.client, self.artifacts, self.name, self.clock = client, artifacts, name, clock
+
+    @mlflow_errors("creating the experiment")
+    def initialise(self) -> str:
+        """Create the experiment once; its id."""
+        found = self.client.get_experiment_by_name(self.name)
+        if found is not None:
+            return str(found.experiment_id)
+        self.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        location = self.artifacts.resolve().as_uri()
+        return str(self.client.create_experiment(self.name, artifact_location=location))
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment's id; StoreUnavailable before `initialise`."""
+        found = self.client.get_experiment_by_name(self.name)
+        if found is None:
+            raise StoreUnavailable(f"MLflow holds no experiment named {self.name}")
+        return str(found.experiment_id)
+
+    @mlflow_errors("opening the night's run")
+    def open_night(self, night_id: str, tags: Mapping[str, object]) -> str:
+        """The run of this night: a new one, or the one that a killed night left behind."""
+        labels = allowed(tags) | {"night": night_id}
+        for run in self._search(f"tags.night = '{_quotable(night_id)}'"):
+            if _PARENT not in run.data.tags:
+                if run.info.status != "FINISHED":
+                    self.client.update_run(run.info.run_id, status="RUNNING")
+                return str(run.info.run_id)
+        run = self.client.create_run(
+            self.experiment_id, self._now(), labels, run_name=f"night {night_id}"
+        )
+        return str(run.info.run_id)
+
+    @mlflow_errors("logging a trial")
+    def log_trial(  # noqa: PLR0913 - a trial has this many sides
+        self,
+        parent: str,
+        recipe: str,
+        number: int,
+        *,
+        params: Mapping[str, Any],
+        values: Mapping[str, float],
+        state: str,
+        duration: float,
+        steps: Sequence[tuple[int, float]] = (),
+        step_metric: str = "validation",
+    ) -> str:
+        """Log a finished trial as a nested run, once; `duration` in seconds, `steps` its curve."""
+        label = f"{_quotable(recipe)}/{number}"
+        where = f"tags.`{_PARENT}` = '{_quotable(parent)}' and tags.`{_TRIAL}` = '{label}'"
+        found = self._search(where)
+        if found and found[0].info.status != "RUNNING":
+            return str(found[0].info.run_id)
+        tags = {_PARENT: parent, _TRIAL: label, "recipe": recipe}
+        run = found[0] if found else self._create(f"{recipe} {number}", tags)
+        run_id, started = str(run.info.run_id), int(run.info.start_time)
+        self.log_params(run_id, params)
+        points = [(step_metric, value, step) for step, value in steps]
+        self._log_points(run_id, [*points, *((k, v, 0) for k, v in values.items())], started)
+        self.client.set_terminated(run_id, _TRIAL_STATUS[state], started + int(duration * 1000))
+        return run_id
+
+    @mlflow_errors("logging a data version")
+    def log_dataset(self, run_id: str, digest: str, counts: Mapping[str, int]) -> None:
+        """Record the data version a run stands on: its digest and counts, no path and no id."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        profile = json.dumps(dict(counts), sort_keys=True)
+        source = json.dumps({"tool": "dvc", "digest": digest})
+        data = Dataset("interactions", digest, "dvc", source, profile=profile)
+        entry = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+        self.client.log_inputs(run_id, [entry])
+
+    @mlflow_errors("logging metrics")
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of one step; NaN is left out."""
+        self._log_points(run_id, [(k, v, step) for k, v in metrics.items()], self._now())
+
+    @mlflow_errors("logging a curve")
+    def log_curve(self, run_id: str, name: str, points: Sequence[tuple[int, float]]) -> None:
+        """Log a metric over steps."""
+        self._log_points(run_id, [(name, value, step) for step, value in points], self._now())
+
+    @mlflow_errors("logging parameters")
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """Log parameters; the same ones may be logged again."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)) for key, value in sorted(params.items())]
+        if entries:
+            self.client.log_batch(run_id, params=entries)
+
+    @mlflow_errors("logging a text")
+    def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
+        """Write a text or HTML file among the run's artifacts, or over the one of that name."""
+        self.client.log_text(run_id, text, artifact_file)
+
+    @mlflow_errors("describing a run")
+    def describe(self, run_id: str, markdown: str) -> None:
+        """Set the text that MLflow shows above the run."""
+        self.client.set_tag(run_id, _NOTE, markdown)
+
+    @mlflow_errors("tagging a run")
+    def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
+        """Set tags from ALLOWED_TAGS."""
+        for key, value in allowed(tags).items():
+            self.client.set_tag(run_id, key, value)
+
+    @mlflow_errors("ending a run")
+    def end_run(self, run_id: str, status: Status = "FINISHED") -> None:
+        """End a run with this status."""
+        self.client.set_terminated(run_id, status, self._now())
+
+    @mlflow_errors("destroying a run")
+    def destroy(self, run_id: str) -> None:
+        """Delete a run and its files for good; one that is gone already stays gone."""
+        from mlflow.entities import ViewType
+
+        store = hard_deleting(self.client)
+        for run in self.client.search_runs(
+            [self.experiment_id],
+            f"attributes.run_id = '{_quotable(run_id)}'",
+            run_view_type=ViewType.ALL,
+        ):
+            if run.info.lifecycle_stage == "active":
+                self.client.delete_run(run_id)
+            remove_files(str(run.info.artifact_uri))
+            store._hard_delete_run(run_id)
+
+    def _now(self) -> int:
+        return int(self.clock() * 1000)
+
+    def _create(self, name: str, tags: dict[str, str]) -> Run:
+        labels = tags | {_NAME: name}
+        return self.client.create_run(self.experiment_id, self._now(), labels, run_name=name)
+
+    def _search(self, where: str) -> list[Run]:
+        return list(self.client.search_runs([self.experiment_id], where, max_results=10))
+
+    def _log_points(self, run_id: str, points: list[tuple[str, float, int]], at: int) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(k, float(v), at, step) for k, v, step in points if v == v]  # noqa: PLR0124
+        for first in range(0, len(metrics), _BATCH):
+            self.client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
+
+
+def _quotable(text: str) -> str:
+    if "'" in text or "`" in text:
+        raise BadInput("a name for MLflow holds a quotation mark")
+    return text
+
+
+def hard_deleting(client: MlflowClient) -> Any:
+    """The client's store, which must be a database: a server offers no deletion for good."""
+    store = client._tracking_client.store
+    if not hasattr(store, "_hard_delete_logged_model"):
+        raise StoreUnavailable("MLflow can destroy in a database only, not through a server")
+    return store
+
+
+def remove_files(location: str) -> None:
+    """Delete a folder of artifacts, wherever it is, and look whether it is gone."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository: Any = get_artifact_repository(location)
+    repository.delete_artifacts()
+    parts = urlsplit(location)
+    local = Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+    if local.exists() if local else repository.list_artifacts():
+        raise StoreUnavailable("files of what was destroyed are left in the artifact store")

@@ -1,0 +1,110 @@
+"""The model that MLflow serves: loads a solution folder and recommends.
+
+This file is copied into every solution version and run there by path ("models from code"), so it
+imports nothing of lethe, and nothing of lethe imports it. MLflow asks for a class of its own and
+for the registration in the last line. The folder is read by allow-list: names, digests, dtypes and
+dimensions; never a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+ARRAYS = {
+    "user_factors.npy": ("float32", 2),
+    "item_factors.npy": ("float32", 2),
+    "user_biases.npy": ("float32", 1),
+    "item_biases.npy": ("float32", 1),
+    "popular.npy": ("int32", 1),
+}
+OPTIONAL = frozenset({"user_biases.npy", "item_biases.npy"})
+TEXTS = frozenset({"users.txt", "items.json"})
+MANIFEST = "manifest.json"
+
+
+class Recommender(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined, unused-ignore]
+    """Top items for pseudonyms; the popular items for a user the solution does not know."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the solution folder.
+
+        Raises:
+            MlflowException: names the file that is missing, surplus, a link or altered.
+        """
+        folder = Path(context.artifacts["solution"])
+        arrays = _arrays(folder, _checked(folder))
+        self.user_factors = arrays["user_factors.npy"]
+        self.item_factors = arrays["item_factors.npy"]
+        self.item_biases = arrays.get("item_biases.npy", np.zeros(1, np.float32))
+        self.user_biases = arrays.get("user_biases.npy")
+        self.popular = arrays["popular.npy"]
+        users = (folder / "users.txt").read_text(encoding="utf-8").splitlines()
+        self.rows = {user: row for row, user in enumerate(users)}
+        self.items = [str(item) for item in json.loads((folder / "items.json").read_bytes())]
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """One row for each user and rank, in the order of the input.
+
+        `model_input` has a string column `user` and, if wanted, an integer column `k` (otherwise
+        the parameter `k`, 10). The result has user, item, rank (from 1) and score, which is null
+        for popular items. The model holds no histories, so items a user knows already may appear.
+        Equal scores are ordered as the items are.
+        """
+        default = int((params or {}).get("k", 10))
+        users = model_input["user"].astype(str).tolist()
+        wanted = model_input["k"].tolist() if "k" in model_input else [None] * len(users)
+        parts: list[tuple[str, str, int, float]] = []
+        for user, k in zip(users, wanted, strict=True):
+            count = default if k is None or pd.isna(k) else int(k)
+            parts += self._top(user, max(1, min(count, len(self.items))))
+        return pd.DataFrame(parts, columns=["user", "item", "rank", "score"])
+
+    def _top(self, user: str, k: int) -> list[tuple[str, str, int, float]]:
+        row = self.rows.get(user)
+        if row is None:
+            best, scores = self.popular[:k], np.full(len(self.items), np.nan, np.float32)
+        else:
+            scores = self.item_factors @ self.user_factors[row] + self.item_biases
+            if self.user_biases is not None:
+                scores = scores + self.user_biases[row]
+            best = np.argsort(-scores, kind="stable")[:k]
+        return [(user, self.items[i], n, float(scores[i])) for n, i in enumerate(best, start=1)]
+
+
+def _checked(folder: Path) -> set[str]:
+    """The file names of a folder that holds what its manifest says and nothing else."""
+    present = {path.name for path in folder.iterdir()}
+    odd = present - ARRAYS.keys() - TEXTS - {MANIFEST}
+    odd |= (ARRAYS.keys() - OPTIONAL | TEXTS | {MANIFEST}) - present
+    odd |= {path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()}
+    if odd:
+        raise MlflowException(f"solution folder: unexpected or missing {sorted(odd)[0]}")
+    recorded = json.loads((folder / MANIFEST).read_bytes())["files"]
+    files = present - {MANIFEST}
+    if files != recorded.keys():
+        raise MlflowException("solution folder: the manifest names other files")
+    for name in sorted(files):
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != recorded[name]:
+            raise MlflowException(f"solution folder: {name} is not the one in its manifest")
+    return files
+
+
+def _arrays(folder: Path, files: set[str]) -> dict[str, np.ndarray[Any, Any]]:
+    arrays = {name: np.load(folder / name, allow_pickle=False) for name in files & ARRAYS.keys()}
+    for name, array in arrays.items():
+        if (array.dtype.name, array.ndim) != ARRAYS[name]:
+            raise MlflowException(f"solution folder: {name} has another dtype or shape")
+    return arrays
+
+
+mlflow.models.set_model(Recommender())

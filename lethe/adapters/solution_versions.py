@@ -1,0 +1,289 @@
+"""Solution versions: a registered MLflow model with the aliases `champion` and `challenger`.
+
+A version is a logged model (a solution folder, the code that serves it, its requirements) and an
+entry of the registry that points to it. MLflow knows no transaction over the two, so each call here
+finds what a killed one left, by the artifact's digest, and ends it or clears it away. One process
+at a time may record or destroy: the night's lock sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lethe.adapters.night_runs import (
+    ALLOWED_TAGS,
+    NightRuns,
+    allowed,
+    connect,
+    hard_deleting,
+    mlflow_errors,
+    remove_files,
+)
+from lethe.durable import locked
+from lethe.errors import BadInput, StoreUnavailable
+from lethe.solutions.factors import artifact_digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = ["ALLOWED_TAGS", "SolutionVersions", "VersionInfo"]
+
+_CHAMPION, _CHALLENGER, _DIGEST = "champion", "challenger", "artifact_digest"
+_SHOWN = "mlflow.modelVersions"  # MLflow's page of a logged model lists its versions from this
+_FOLDER = "artifacts/solution"  # where MLflow puts the artifact named `solution`
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """A version in the registry; `created` in Unix seconds."""
+
+    version: int
+    tags: Mapping[str, str]
+    run_id: str
+    created: int
+
+
+class SolutionVersions:
+    """The solution versions of one workspace, and its `runs`.
+
+    Args:
+        tracking_uri: a database, `sqlite:///...` by default (destruction needs a database).
+        artifacts: folder of the files.
+        name: of the experiment and of the registered model.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifacts: Path,
+        name: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tracking_uri, self.artifacts, self.name = tracking_uri, artifacts, name
+        self.clock = clock
+
+    @functools.cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client; the first use opens the store."""
+        return connect(self.tracking_uri)
+
+    @functools.cached_property
+    def runs(self) -> NightRuns:
+        """The runs of the experiment."""
+        return NightRuns(self.client, self.artifacts, self.name, self.clock)
+
+    @mlflow_errors("creating the store")
+    def initialise(self) -> None:
+        """Create database, experiment and registered model once; again changes nothing.
+
+        MLflow's migration breaks a database that several processes create at once: call this
+        before any worker starts, and it lets one process in at a time.
+        """
+        self.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(self.artifacts.parent / "mlflow.lock", wait_seconds=300.0):
+            self.runs.initialise()
+            if not self.client.search_registered_models(f"name = '{self.name}'"):
+                self.client.create_registered_model(self.name)
+            if database := self._database():
+                database.chmod(0o600)
+
+    @mlflow_errors("recording a version")
+    def record(
+        self, run_id: str, solution_folder: Path, description: str, tags: Mapping[str, object]
+    ) -> int:
+        """Store a solution folder as a new version, or find the one that holds the same bytes.
+
+        Raises:
+            BadInput: a tag that is not allowed.
+        """
+        digest = artifact_digest(solution_folder)
+        labels = allowed(tags) | {_DIGEST: digest}
+        for known in self.versions():
+            if known.tags.get(_DIGEST) == digest:
+                return known.version
+        self._clear()
+        model = self.client.create_logged_model(
+            self.runs.experiment_id, "solution", run_id, {_DIGEST: digest}
+        )
+        self._upload(model, solution_folder)
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        created = self.client.create_model_version(
+            self.name, model.artifact_location, run_id, labels, description=description
+        )
+        registered = json.dumps([{"name": self.name, "version": int(created.version)}])
+        self.client.set_logged_model_tags(model.model_id, {_SHOWN: registered})
+        return int(created.version)
+
+    @mlflow_errors("listing versions")
+    def versions(self) -> tuple[VersionInfo, ...]:
+        """Every version that is not destroyed, ascending."""
+        found = (
+            VersionInfo(int(v.version), dict(v.tags), str(v.run_id), v.creation_timestamp // 1000)
+            for v in self._registered()
+        )
+        return tuple(sorted(found, key=lambda info: info.version))
+
+    def champion(self) -> int | None:
+        """The version that serves, if there is one."""
+        return self._alias(_CHAMPION)
+
+    def challenger(self) -> int | None:
+        """The version under judgement, if there is one."""
+        return self._alias(_CHALLENGER)
+
+    def set_champion(self, version: int | None) -> None:
+        """Point `champion` to a version, or to none. Only the promotion protocol calls this."""
+        self._set_alias(_CHAMPION, version)
+
+    def set_challenger(self, version: int | None) -> None:
+        """Point `challenger` to a version, or to none."""
+        self._set_alias(_CHALLENGER, version)
+
+    @mlflow_errors("tagging a version")
+    def tag(self, version: int, tags: Mapping[str, object]) -> None:
+        """Set tags of a version; BadInput for one that is not allowed."""
+        for key, value in allowed(tags).items():
+            self.client.set_model_version_tag(self.name, str(version), key, value)
+
+    @mlflow_errors("reading a version")
+    def fetch(self, version: int, into: Path) -> Path:
+        """Copy a version's solution folder out of the store, to `into`/solution.
+
+        The files come as they are stored: `read_solution` judges them.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        stored = self.client.get_model_version(self.name, str(version))
+        shutil.rmtree(target := into / "solution", ignore_errors=True)
+        into.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=into) as folder:
+            repository: Any = get_artifact_repository(str(stored.source))
+            copied = repository.download_artifacts(_FOLDER, folder)
+            Path(copied).rename(target)
+        return target
+
+    def artifact_digest(self, version: int) -> str:
+        """The digest of a version's solution folder, computed from the stored bytes now."""
+        with tempfile.TemporaryDirectory() as folder:
+            return artifact_digest(self.fetch(version, Path(folder)))
+
+    @mlflow_errors("destroying a version")
+    def destroy(self, version: int, run: bool = False) -> None:
+        """Delete a version for good: tags, entry, logged model, its files, free pages.
+
+        MLflow keeps a redacted row, so a version number is never used again. With `run` the run
+        that recorded it goes as well. A killed call is ended by repeating it.
+
+        Raises:
+            BadInput: the version is the champion.
+            StoreUnavailable: a file or a record of it is left, or the store is no database.
+        """
+        if version == self.champion():
+            raise BadInput(f"version {version} is the champion and cannot be destroyed")
+        for stored in self._registered():
+            if int(stored.version) == version:
+                for key in stored.tags:
+                    self.client.delete_model_version_tag(self.name, str(version), key)
+                if run:
+                    self.runs.destroy(str(stored.run_id))
+                self.client.delete_model_version(self.name, str(version))
+        self._clear()
+        self._vacuum()
+        if version in {info.version for info in self.versions()}:
+            raise StoreUnavailable(f"version {version} is still registered")
+
+    def _registered(self) -> list[ModelVersion]:
+        where = f"name = '{self.name}'"
+        return list(self.client.search_model_versions(where, max_results=10_000))
+
+    @mlflow_errors("reading an alias")
+    def _alias(self, alias: str) -> int | None:
+        version = self.client.get_registered_model(self.name).aliases.get(alias)
+        return None if version is None else int(version)
+
+    @mlflow_errors("moving an alias")
+    def _set_alias(self, alias: str, version: int | None) -> None:
+        if version is not None:
+            self.client.set_registered_model_alias(self.name, alias, str(version))
+        elif self._alias(alias) is not None:
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def _upload(self, model: LoggedModel, solution_folder: Path) -> None:
+        """Write the model folder in MLflow's format beside us and copy it into the store."""
+        from mlflow import pyfunc
+        from mlflow.models import Model
+
+        packages = ("mlflow", "numpy", "pandas")
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            shutil.copytree(solution_folder, Path(folder) / "solution")
+            warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
+            pyfunc.save_model(
+                path=f"{folder}/model",
+                python_model=str(Path(__file__).with_name("serving.py")),
+                artifacts={"solution": f"{folder}/solution"},
+                signature=_signature(),
+                pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in packages],
+                mlflow_model=Model(model_uuid=model.model_id, model_id=model.model_id),
+            )
+            for cache in Path(folder, "model").rglob("__pycache__"):
+                shutil.rmtree(cache)
+            self.client.log_model_artifacts(model.model_id, f"{folder}/model")
+
+    def _clear(self) -> None:
+        """Destroy every logged model of ours that no version points to: files first, then rows."""
+        store, used = hard_deleting(self.client), {v.source for v in self._registered()}
+        listed = self.client.search_logged_models([self.runs.experiment_id], max_results=1000)
+        for model in listed:
+            if _DIGEST in model.tags and model.artifact_location not in used:
+                self.client.delete_logged_model(model.model_id)
+        for model_id in store._get_deleted_logged_models():
+            location = store.get_logged_model(model_id, allow_deleted=True).artifact_location
+            remove_files(location)
+            store._hard_delete_logged_model(model_id)
+
+    def _database(self) -> Path | None:
+        scheme, _, path = self.tracking_uri.partition(":///")
+        return Path(path) if scheme == "sqlite" else None
+
+    def _vacuum(self) -> None:
+        """Rewrite the SQLite file, so that no free page keeps a deleted row."""
+        if (database := self._database()) is None:
+            return
+        with contextlib.closing(
+            sqlite3.connect(database, timeout=60, isolation_level=None)
+        ) as link:
+            link.execute("PRAGMA secure_delete=ON").close()
+            link.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            link.execute("VACUUM").close()
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    user, item = ColSpec(DataType.string, "user"), ColSpec(DataType.string, "item")
+    k = ColSpec(DataType.long, "k", required=False)
+    rank, score = ColSpec(DataType.long, "rank"), ColSpec(DataType.double, "score", required=False)
+    return ModelSignature(
+        inputs=Schema([user, k]),
+        outputs=Schema([user, item, rank, score]),
+        params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
+    )

@@ -1,0 +1,303 @@
+"""Solution versions and runs against real MLflow on SQLite, and the fake beside it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lethe.adapters.solution_versions import ALLOWED_TAGS, SolutionVersions
+from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, StoreUnavailable
+from lethe.solutions.factors import (
+    Factors,
+    Manifest,
+    Solution,
+    artifact_digest,
+    read_solution,
+    write_solution,
+)
+from tests.fakes.solution_versions import FakeSolutionVersions
+
+NAME = "shop"
+USERS = tuple(f"{n:032x}" for n in (0xA1, 0xB2, 0xC3))
+
+
+def solution(folder: Path, seed: int = 1, biases: bool = False) -> Path:
+    draw = np.random.default_rng(seed)
+    factors = Factors(
+        draw.normal(size=(3, 4)).astype(np.float32),
+        draw.normal(size=(5, 4)).astype(np.float32),
+        draw.normal(size=3).astype(np.float32) if biases else None,
+        draw.normal(size=5).astype(np.float32) if biases else None,
+    )
+    manifest = Manifest(
+        recipe="als",
+        hyperparameters={"factors": 4},
+        seed=seed,
+        matrix_digest="0" * 64,
+        data_version="f" * 32 + ".dir",
+        register_position=3,
+        register_head="e" * 64,
+        environment={"python": "3.11"},
+    )
+    popular = np.array([3, 0, 4, 1, 2], dtype=np.int32)
+    items = ("00123", "1e5", "NA", "a", "b")
+    write_solution(folder, Solution(factors, USERS, items, popular, manifest))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database: the migration takes seconds, so it is done once and copied."""
+    root = tmp_path_factory.mktemp("blank")
+    SolutionVersions(f"sqlite:///{root}/mlflow.db", root / "artifacts", "warm-up").initialise()
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def real(blank: Path, tmp_path: Path) -> Iterator[SolutionVersions]:
+    root = tmp_path / "mlflow"
+    root.mkdir()
+    shutil.copy(blank, root / "mlflow.db")
+    versions = SolutionVersions(f"sqlite:///{root}/mlflow.db", root / "artifacts", NAME)
+    versions.initialise()
+    yield versions
+    versions.client._tracking_client.store.engine.dispose()
+
+
+@pytest.fixture(params=["mlflow", "fake"])
+def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "mlflow":
+        return request.getfixturevalue("real")
+    fake = FakeSolutionVersions(tmp_path / "fake")
+    fake.initialise()
+    return fake
+
+
+def test_a_version_is_recorded_once_fetched_pointed_to_and_destroyed(
+    versions: Any, tmp_path: Path
+) -> None:
+    folder = solution(tmp_path / "s")
+    run = versions.runs.open_night("2026-01-02", {"register_position": 3})
+    first = versions.record(run, folder, "the first", {"recipe": "als", "register_position": 3})
+    assert versions.record(run, folder, "again", {"recipe": "als"}) == first == 1
+    second = versions.record(run, solution(tmp_path / "t", seed=2), "another", {"recipe": "als"})
+    assert [info.version for info in versions.versions()] == [1, 2]
+    assert versions.versions()[0].tags["artifact_digest"] == artifact_digest(folder)
+    assert versions.versions()[0].tags["register_position"] == "3"
+    assert versions.versions()[0].run_id == run
+    assert versions.artifact_digest(1) == artifact_digest(folder)
+    fetched = versions.fetch(1, tmp_path / "fetched")
+    assert read_solution(fetched).users == USERS
+
+    assert versions.champion() is versions.challenger() is None
+    versions.set_challenger(second)
+    versions.set_champion(first)
+    versions.set_challenger(None)
+    versions.set_challenger(None)
+    assert (versions.champion(), versions.challenger()) == (1, None)
+    versions.tag(first, {"verdict": "VERIFIED"})
+    assert versions.versions()[0].tags["verdict"] == "VERIFIED"
+    with pytest.raises(BadInput, match="champion"):
+        versions.destroy(first)
+    versions.set_champion(second)
+    versions.destroy(first)
+    versions.destroy(first)
+    assert [info.version for info in versions.versions()] == [2]
+    with pytest.raises(StoreUnavailable):
+        versions.fetch(first, tmp_path / "gone")
+    with pytest.raises(StoreUnavailable):
+        versions.set_challenger(first)
+    assert versions.record(run, folder, "recorded anew", {}) == 3
+
+
+def test_tags_outside_the_allow_list_are_refused(versions: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="user"):
+        versions.runs.open_night("n", {"user": "x"})
+    run = versions.runs.open_night("n", {})
+    with pytest.raises(BadInput, match="note"):
+        versions.record(run, solution(tmp_path / "s"), "", {"note": "x"})
+    assert "verdict" in ALLOWED_TAGS
+
+
+def test_a_trial_is_logged_once_beneath_its_night(versions: Any) -> None:
+    night = versions.runs.open_night("n", {})
+    assert versions.runs.open_night("n", {}) == night
+    settings: dict[str, Any] = {
+        "params": {"factors": 8},
+        "values": {"ndcg": 0.5, "undefined": float("nan")},
+        "state": "complete",
+        "duration": 1.5,
+        "steps": ((0, 0.1), (1, 0.2)),
+    }
+    first = versions.runs.log_trial(night, "als", 0, **settings)
+    assert versions.runs.log_trial(night, "als", 0, **settings) == first != night
+    assert versions.runs.log_trial(night, "lightfm", 0, **settings) != first
+
+
+def test_mlflow_shows_a_night_with_its_trials_data_version_curves_and_report(
+    real: SolutionVersions,
+) -> None:
+    runs = real.runs
+    night = runs.open_night("n", {})
+    trial = runs.log_trial(
+        night,
+        "als",
+        0,
+        params={"factors": 8},
+        values={"ndcg": 0.5},
+        state="pruned",
+        duration=1.5,
+        steps=[(0, 0.1), (1, 0.2)],
+    )
+    runs.log_dataset(night, "f" * 32 + ".dir", {"rows": 10, "users": 2})
+    runs.log_params(night, {"seed": 1})
+    runs.log_params(night, {"seed": 1})
+    runs.log_metrics(night, {"coverage": 0.4})
+    runs.log_curve(night, "ndcg", [(0, 0.1), (1, 0.2)])
+    runs.log_text(night, "<h1>Night</h1>", "report.html")
+    runs.describe(night, "**good**")
+    runs.end_run(night)
+    seen = real.client.get_run(night)
+    assert seen.info.status == "FINISHED"
+    assert seen.data.tags["mlflow.note.content"] == "**good**"
+    assert seen.inputs.dataset_inputs[0].dataset.digest == "f" * 32 + ".dir"
+    assert [m.value for m in real.client.get_metric_history(night, "ndcg")] == [0.1, 0.2]
+    assert [file.path for file in real.client.list_artifacts(night)] == ["report.html"]
+    nested = real.client.get_run(trial)
+    assert nested.data.tags["mlflow.parentRunId"] == night
+    assert nested.info.status == "KILLED"
+    assert nested.info.end_time - nested.info.start_time == 1500
+    assert runs.open_night("n", {}) == night
+
+
+def stored(real: SolutionVersions) -> list[Path]:
+    return sorted(p for p in real.artifacts.rglob("*") if p.is_file())
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no except clause of ours catches it."""
+
+
+@pytest.mark.parametrize(
+    "step", ["log_model_artifacts", "finalize_logged_model", "create_model_version"]
+)
+def test_a_killed_record_leaves_no_second_version_and_no_orphan(
+    real: SolutionVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder = solution(tmp_path / "s")
+    run = real.runs.open_night("n", {})
+
+    def dies(*arguments: Any, **named: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(real.client, step, dies)
+        with pytest.raises(Killed):
+            real.record(run, folder, "", {})
+    assert real.record(run, folder, "", {}) == 1
+    models = real.client.search_logged_models([real.runs.experiment_id])
+    assert [model.status for model in models] == ["READY"]
+    assert len({path.relative_to(real.artifacts).parts[:2] for path in stored(real)}) == 1
+
+
+@pytest.mark.parametrize("step", [None, "delete_model_version", "delete_logged_model"])
+def test_a_destroyed_version_leaves_no_file_and_no_byte_of_a_user(
+    real: SolutionVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str | None
+) -> None:
+    run = real.runs.open_night("n", {})
+    version = real.record(run, solution(tmp_path / "s"), "text of the version", {"recipe": "als"})
+    assert any(USERS[0].encode() in path.read_bytes() for path in stored(real))
+
+    def dies(*arguments: Any, **named: Any) -> None:
+        raise Killed
+
+    if step:
+        with monkeypatch.context() as patch:
+            patch.setattr(real.client, step, dies)
+            with pytest.raises(Killed):
+                real.destroy(version)
+    real.destroy(version)
+    assert stored(real) == []
+    assert real.versions() == ()
+    assert real.client.search_logged_models([real.runs.experiment_id]) == []
+    database = real._database()
+    assert database is not None
+    content = database.read_bytes()
+    assert USERS[0].encode() not in content
+    assert b"text of the version" not in content
+    assert database.stat().st_mode & 0o077 == 0
+
+
+def test_a_run_goes_with_its_version_only_if_asked(real: SolutionVersions, tmp_path: Path) -> None:
+    run = real.runs.open_night("n", {})
+    real.runs.log_text(run, "<h1>Night</h1>", "report.html")
+    first = real.record(run, solution(tmp_path / "s"), "", {})
+    real.destroy(first)
+    assert [path.name for path in stored(real)] == ["report.html"]
+    second = real.record(run, solution(tmp_path / "s"), "", {})
+    real.destroy(second, run=True)
+    assert stored(real) == []
+
+
+def test_altered_bytes_in_the_store_change_the_digest_and_do_not_load(
+    real: SolutionVersions, tmp_path: Path
+) -> None:
+    folder = solution(tmp_path / "s")
+    version = real.record(real.runs.open_night("n", {}), folder, "", {})
+    target = next(path for path in stored(real) if path.name == "item_factors.npy")
+    content = bytearray(target.read_bytes())
+    content[-1] ^= 1
+    target.write_bytes(content)
+    assert real.artifact_digest(version) != artifact_digest(folder)
+    with pytest.raises(ArtifactCorrupt):
+        read_solution(real.fetch(version, tmp_path / "f"))
+    with pytest.raises(Exception, match=r"item_factors\.npy"):
+        served(real, version)
+
+
+def served(real: SolutionVersions, version: int | str) -> Any:
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(real.tracking_uri)
+    try:
+        separator = "" if isinstance(version, str) else "/"
+        return mlflow.pyfunc.load_model(f"models:/{NAME}{separator}{version}")
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_the_champion_recommends_from_the_registry_alone(
+    real: SolutionVersions, tmp_path: Path, biases: bool
+) -> None:
+    import pandas as pd
+
+    folder = solution(tmp_path / "s", biases=biases)
+    real.set_champion(real.record(real.runs.open_night("n", {}), folder, "", {}))
+    model = served(real, "@champion")
+    stranger = "d" * 32
+    answer = model.predict(pd.DataFrame({"user": [USERS[1], stranger]}), params={"k": 3})
+    factors = read_solution(folder).factors
+    scores = factors.scores(np.array([1]))[0]
+    best = np.argsort(-scores, kind="stable")[:3]
+    items = read_solution(folder).items
+    known, unknown = answer[answer.user == USERS[1]], answer[answer.user == stranger]
+    assert known["item"].tolist() == [items[i] for i in best]
+    assert known["rank"].tolist() == [1, 2, 3]
+    assert known["score"].to_numpy() == pytest.approx(scores[best], rel=1e-5)
+    assert unknown["item"].tolist() == ["a", "00123", "b"]
+    assert unknown["score"].isna().all()
+    each = model.predict(pd.DataFrame({"user": [USERS[0], stranger], "k": [1, 99]}))
+    assert each.groupby("user").size().to_dict() == {USERS[0]: 1, stranger: 5}
+
+
+def test_telemetry_must_be_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    with pytest.raises(BadConfiguration):
+        SolutionVersions(f"sqlite:///{tmp_path}/m.db", tmp_path / "a", NAME).initialise()

@@ -1,0 +1,196 @@
+"""The facts of a night as the report gets them, and a page as a reader takes it in."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+from typing import Any
+
+NDCG = "normalized_discounted_cumulative_gain_at_10"
+DATA, ARTIFACT, CERTIFICATE = "d" * 32 + ".dir", "a" * 64, "c" * 64
+CLAIM = "Version aaaa is exactly the output of recipe als on matrix mmmm"
+
+
+def night() -> dict[str, Any]:
+    """The facts of a night that ended well."""
+    board = [("als", 0.1423), ("champion", 0.1398), ("item_knn", 0.1102), ("popular", 0.0713)]
+    return {
+        "night": {
+            "name": "night 2026-05-04 02:00:00",
+            "started": 1777860000,
+            "ended": 1777860431,
+            "outcome": "promoted",
+            "reasons": [],
+            "version": 2,
+            "champion": 1,
+        },
+        "data": {
+            "digest": DATA,
+            "rows": 112412,
+            "users": 2011,
+            "items": 798,
+            "register_position": 14,
+        },
+        "intake": {
+            "files_new": 3,
+            "files_repeated": 1,
+            "files_refused": {"zero bytes": 1},
+            "rows_read": 4211,
+            "rows_new": 3902,
+            "rows_duplicate": 161,
+            "rows_erased": 62,
+            "dropped": {"cancelled": 31},
+            "refused": {"blank id": 44, "negative timestamp": 11},
+        },
+        "purge": {
+            "asked": 12,
+            "found": 11,
+            "not_found": 1,
+            "users": 7,
+            "rows": 403,
+            "shards_rewritten": 22,
+        },
+        "split": {
+            "rows": 110102,
+            "users": 1984,
+            "items": 791,
+            "excluded_users": 9,
+            "dropped": {"excluded": 1210, "event_weight": 1100},
+            "windows": {"train": 88081, "validation": 11010, "test": 11011},
+            "cold_users": {"validation": 41, "test": 38},
+            "cold_items": {"validation": 12, "test": 9},
+            "features": {"item": 42, "user": 11},
+        },
+        "metric": NDCG,
+        "leaderboard": [
+            {
+                "place": place,
+                "name": name,
+                "users": 1402,
+                "mean": mean,
+                "low": mean - 0.006,
+                "high": mean + 0.006,
+                "means": {NDCG: mean, "precision_at_10": mean / 2, "coverage": 0.5},
+            }
+            for place, (name, mean) in enumerate(board, start=1)
+        ],
+        "comparisons": {
+            "popular": {"difference": 0.071, "low": 0.0646, "high": 0.0775, "p_worse": 1.0},
+            "champion": {"difference": 0.0025, "low": -0.0012, "high": 0.0063, "p_worse": 0.21},
+        },
+        "quality": {"accepted": True, "reasons": []},
+        "winner": {"recipe": "als", "hyperparameters": {"factors": 64, "alpha": 12.4}, "seed": 17},
+        "trials": [
+            {
+                "recipe": recipe,
+                "number": number,
+                "value": value,
+                "state": state,
+                "seconds": 8.25,
+                "params": {"factors": 32},
+                "steps": [[4, 0.08], [8, 0.1], [16, value or math.nan]],
+            }
+            for recipe, number, value, state in [
+                ("als", 0, 0.1311, "complete"),
+                ("als", 1, 0.1401, "complete"),
+                ("lightfm", 0, 0.1201, "complete"),
+                ("lightfm", 1, None, "failed"),
+            ]
+        ],
+        "certificate": {
+            "digest": CERTIFICATE,
+            "verdict": "VERIFIED",
+            "artifact_digest": ARTIFACT,
+            "matrix_digest": "b" * 64,
+            "data_version": DATA,
+            "register_position": 14,
+            "claim": CLAIM,
+            "issued": 1777860390,
+            "users": 1984,
+            "items": 791,
+            "layers": [
+                {
+                    "layer": layer,
+                    "question": f"Does {layer} hold?",
+                    "threshold": "0 differences",
+                    "value": f"{layer} found 0",
+                    "passed": True,
+                    "conclusive": True,
+                    "findings": [],
+                }
+                for layer in ("structure", "manifest", "replay")
+            ],
+        },
+        "retired": {
+            "versions": 1,
+            "data_versions": 1,
+            "objects": 143,
+            "closed": 8,
+            "not_found": 1,
+            "searched_files": 612,
+            "hits": 0,
+            "champion_holds_erased": False,
+        },
+        "requests": {
+            "open": 2,
+            "due": 1,
+            "overdue": 0,
+            "closed": 12,
+            "rows": [
+                {
+                    "position": 14,
+                    "action": "ERASE",
+                    "received": 1777500000,
+                    "due": "2026-05-30",
+                    "state": "verified",
+                    "rows_removed": 18,
+                    "overdue": False,
+                }
+            ],
+        },
+        "environment": {"python": "3.11.2", "blas kernel": "Haswell"},
+        "timings": {"tune": 210.4, "verify": 38.8},
+    }
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: its elements, its text, and what lies in which element."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.parents: list[tuple[str, ...]] = []
+        self.words: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.parents.append(tuple(self._open))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.parents.append(tuple(self._open))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.words.setdefault(tag, []).append(data)
+
+    def text(self, tag: str = "body") -> str:
+        return " ".join(" ".join(self.words.get(tag, [])).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def tone(self, kind: str) -> str:
+        found = [a["class"].split() for _, a in self.elements if kind in a.get("class", "").split()]
+        return next(iter(set(found[0]) - {kind})) if found else ""
