@@ -1,0 +1,128 @@
+"""Keys: made once, stored 0600, or given by the environment or a file; a wrong key is refused.
+
+Each key is looked up in this order: `LETHE_<NAME>_KEY` (64 hex digits; for the signing key, PEM),
+`LETHE_<NAME>_KEY_FILE`, then the workspace's own file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from lethe.durable import write_bytes, write_json
+from lethe.errors import BadConfiguration, WrongKey
+from lethe.estate.workspace import Workspace
+from lethe.gate.certificate import (
+    key_id,
+    new_signing_key,
+    private_pem,
+    public_pem,
+    read_public_key,
+    read_signing_key,
+)
+from lethe.interactions.rights.identity import Keys, key_fingerprint
+
+_SECRETS = ("pseudonym", "tombstone")
+
+
+def _given(name: str, default: Path) -> bytes | None:
+    variable = f"LETHE_{name.upper()}_KEY"
+    if text := os.environ.get(variable):
+        return text.encode()
+    path = Path(os.environ.get(f"{variable}_FILE") or default)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise BadConfiguration(f"the {name} key cannot be read") from None
+
+
+def _secret(workspace: Workspace, name: str) -> bytes | None:
+    text = _given(name, workspace.keys / f"{name}.key")
+    if text is None:
+        return None
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        raise BadConfiguration(f"the {name} key is not hexadecimal") from None
+    if len(key) != 32:  # noqa: PLR2004 - the size of a SHA-256 block's output
+        raise BadConfiguration(f"the {name} key has {len(key)} bytes instead of 32")
+    return key
+
+
+def make_keys(workspace: Workspace) -> None:
+    """Make what is missing and record the fingerprints; existing keys are never replaced.
+
+    Raises:
+        BadConfiguration: a workspace that once had keys now lacks one. A new pseudonym key would
+            make every known person a stranger, so that is refused.
+    """
+    workspace.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    known = workspace.recorded_fingerprints() if workspace.fingerprints.is_file() else {}
+    fingerprints: dict[str, str] = {}
+    for name in _SECRETS:
+        key = _secret(workspace, name)
+        if key is None:
+            if name in known:
+                raise BadConfiguration(f"the {name} key of this workspace is missing")
+            key = secrets.token_bytes(32)
+            write_bytes(workspace.keys / f"{name}.key", key.hex().encode() + b"\n")
+        fingerprints[name] = key_fingerprint(key)
+    pem = _given("signing", workspace.keys / "signing.key")
+    if pem is None:
+        pem = private_pem(new_signing_key())
+        write_bytes(workspace.keys / "signing.key", pem)
+    public = read_signing_key(pem).public_key()
+    write_bytes(workspace.keys / "signing.pub", public_pem(public), mode=0o644)
+    fingerprints["signing"] = key_id(public)
+    for name in _SECRETS:
+        if known.get(name, fingerprints[name]) != fingerprints[name]:
+            raise WrongKey(f"the {name} key is not the one this workspace was made with")
+    write_json(workspace.fingerprints, fingerprints)
+
+
+def open_keys(workspace: Workspace) -> Keys:
+    """The pseudonym and tombstone keys.
+
+    Raises:
+        WrongKey: a key's fingerprint differs from the recorded one.
+        BadConfiguration: a key is missing or malformed.
+    """
+    recorded = workspace.recorded_fingerprints()
+    found: dict[str, bytes] = {}
+    for name in _SECRETS:
+        key = _secret(workspace, name)
+        if key is None:
+            raise BadConfiguration(f"the {name} key of this workspace is missing")
+        if key_fingerprint(key) != recorded.get(name):
+            raise WrongKey(f"the {name} key is not the one this workspace was made with")
+        found[name] = key
+    return Keys(pseudonym=found["pseudonym"], tombstone=found["tombstone"])
+
+
+def open_signing_key(workspace: Workspace) -> Ed25519PrivateKey:
+    """The key that signs certificates.
+
+    Raises:
+        WrongKey: it is not the key whose public half the workspace recorded.
+        BadConfiguration: it is missing or malformed.
+    """
+    pem = _given("signing", workspace.keys / "signing.key")
+    if pem is None:
+        raise BadConfiguration("the signing key of this workspace is missing")
+    key = read_signing_key(pem)
+    if key_id(key.public_key()) != workspace.recorded_fingerprints().get("signing"):
+        raise WrongKey("the signing key is not the one this workspace was made with")
+    return key
+
+
+def trusted_keys(workspace: Workspace) -> list[Ed25519PublicKey]:
+    """The public keys whose certificates count here: the workspace's own."""
+    key = read_public_key(workspace.keys / "signing.pub")
+    if key_id(key) != workspace.recorded_fingerprints().get("signing"):
+        raise WrongKey("signing.pub is not the key this workspace was made with")
+    return [key]

@@ -1,0 +1,68 @@
+"""Making this process private, silent and reproducible before any tool is imported.
+
+Imports nothing heavy: OpenBLAS chooses its kernel, and every tool its folders and its telemetry,
+at import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from lethe.errors import BadConfiguration
+from lethe.estate.workspace import Workspace
+from lethe.solutions.environment import pin_process
+
+DEFAULT_KERNEL = "Haswell"
+
+# `DO_NOT_TRACK=1` does not stop MLflow, `true` does; each tool is told in its own words as well.
+TELEMETRY_OFF: Mapping[str, str] = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+}
+_DEFAULTS: Mapping[str, str] = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def configured_kernel(workspace: Workspace) -> str:
+    """`environment.blas_kernel` of params.yaml, read before anything that imports numpy.
+
+    Raises:
+        BadConfiguration: params.yaml cannot be read.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+        section = (document or {}).get("environment") or {}
+        return str(section.get("blas_kernel", DEFAULT_KERNEL))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+        raise BadConfiguration("params.yaml is not readable as YAML") from None
+
+
+def settle(workspace: Workspace) -> None:
+    """Set umask 077, telemetry off, private temporary and Prefect folders, and pin BLAS.
+
+    Children inherit all of it. Settings that the operator made are kept, telemetry excepted.
+
+    Raises:
+        BadConfiguration: params.yaml is not readable, or numpy is loaded with another kernel.
+    """
+    os.umask(0o077)
+    os.environ.update(TELEMETRY_OFF)
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
+    workspace.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ["TMPDIR"] = str(workspace.temporary)
+    pin_process(configured_kernel(workspace))

@@ -1,0 +1,90 @@
+"""The estate: every place in a workspace where something about a person may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lethe.estate.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Store:
+    """One store.
+
+    `places` are paths relative to the workspace; `may_hold` says what about a person can lie
+    there; `forgets` says how it lets go. `raw_ids` is True where ids as the shop writes them may
+    lie: everywhere else only pseudonyms could. `kept_until_closed` stores are exempt from the
+    search that precedes the closing of a request, and are emptied of the person right after it.
+    """
+
+    name: str
+    places: tuple[str, ...]
+    may_hold: str
+    forgets: str
+    raw_ids: bool = False
+    kept_until_closed: bool = False
+
+
+STORES: tuple[Store, ...] = (
+    Store("landing", ("data/landing",), "rows with ids",
+          "files go once their rows are versioned; late rows of the erased are dropped", True),
+    Store("quarantine", ("data/quarantine",), "refused rows and files with ids",
+          "rows that hold the id are removed", True),
+    Store("requests", (".lethe/requests",), "ids as written by `lethe sample`",
+          "files that hold the id are deleted", True),
+    Store("interactions", ("data/interactions",), "pseudonymous rows and attributes",
+          "shards that hold the person are rewritten"),
+    Store("training set", ("data/training",), "pseudonyms and pairs",
+          "made anew from the purged interactions"),
+    Store("DVC cache", (".dvc/cache", ".dvc/tmp"), "older data versions",
+          "their objects are deleted and listed"),
+    Store("DVC remote", (".lethe/remote",), "older data versions",
+          "their objects are deleted and listed"),
+    Store("DVC records", ("dvc.lock", "dvc.yaml", ".dvc/config", ".lethe/site-cache"),
+          "digests and file names", "hold no ids; the site cache is emptied"),
+    Store("solution versions", (".lethe/mlflow",), "id lists, factors, runs and tags",
+          "versions that hold the person are destroyed, then VACUUM"),
+    Store("studies", (".lethe/optuna.db",), "hyper-parameters and scores", "hold no ids"),
+    Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids"),
+    Store("reports", (".lethe/reports", ".lethe/receipts", ".lethe/evidence",
+                      ".lethe/certificates"), "counts and digests", "hold no ids"),
+    Store("restricted", (".lethe/restricted",), "details of refusals", "emptied by the next night"),
+    Store("temporary files", (".lethe/tmp",), "anything, while a night runs",
+          "wiped at the start and the end of a night", True),
+    Store("records", (".lethe/catalogue.json", ".lethe/last-night.json", ".lethe/night.json",
+                      ".lethe/night.lock", ".lethe/register.position", ".lethe/register.anchor",
+                      ".lethe/sample.json",
+                      ".lethe/stage-error.json"), "digests and positions", "hold no ids"),
+    Store("register", (".lethe/register.db", ".lethe/register.db.lock"), "tombstones",
+          "kept: a tombstone is what keeps the person out"),
+    Store("keys", (".lethe/keys",), "no person", "kept"),
+    Store("vault", (".lethe/vault.db",), "ids beside pseudonyms",
+          "the row is deleted, then VACUUM", True, True),
+)  # fmt: skip
+
+
+def files_of(workspace: Workspace, store: Store) -> Iterator[Path]:
+    """Every regular file of a store, in a stable order; symbolic links are not followed."""
+    for place in store.places:
+        path = workspace.root / place
+        if path.is_file() and not path.is_symlink():
+            yield path
+        elif path.is_dir():
+            for found in sorted(path.rglob("*")):
+                if found.is_file() and not found.is_symlink():
+                    yield found
+
+
+def undeclared(workspace: Workspace) -> tuple[str, ...]:
+    """Paths below `data/`, `.dvc/` and `.lethe/` that no store declares."""
+    declared = {path for store in STORES for path in files_of(workspace, store)}
+    harmless = {".gitkeep", ".gitignore"}
+    found = (
+        path
+        for top in ("data", ".dvc", ".lethe")
+        for path in sorted((workspace.root / top).rglob("*"))
+        if path.is_file() and path.name not in harmless and path not in declared
+    )
+    return tuple(str(path.relative_to(workspace.root)) for path in found)
