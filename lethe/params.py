@@ -1,0 +1,163 @@
+"""params.yaml becomes one frozen, bounded object; an unknown key or a value out of bounds stops.
+
+Each section's model stands beside the algorithm that it configures and receives nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lethe.adapters.studies import StudyRules
+from lethe.durable import sha256_json
+from lethe.errors import BadConfiguration
+from lethe.gate.quality import QualityRule
+from lethe.interactions.intake.rules import IntakeRules
+from lethe.interactions.training.snapshot import SnapshotRules
+from lethe.solutions.recipes import Dimension, recipe
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PurgeRules(Section):
+    """How the shards are cut; a change takes effect for a new workspace only."""
+
+    buckets: int = Field(default=8, ge=1, le=256)
+
+
+class TuningRules(Section):
+    """What is searched, for how long, and how often a trial is scored on the way.
+
+    `recipes` maps a recipe's name to its search space; a fixed value is a categorical of one.
+    `trials` counts per recipe; `minutes` (per recipe) ends a study early and makes its result
+    depend on the machine's speed. Trials are scored on `sample_users` users of the validation
+    window every `report_every` iterations; 0 scores only the end.
+    """
+
+    recipes: dict[str, dict[str, Dimension]]
+    trials: int = Field(default=10, ge=1, le=10_000)
+    minutes: float | None = Field(default=None, gt=0)
+    sample_users: int = Field(default=1_000, ge=10)
+    report_every: int = Field(default=2, ge=0, le=1_000)
+    study: StudyRules = StudyRules()
+
+    @field_validator("recipes")
+    @classmethod
+    def _known(cls, recipes: dict[str, dict[str, Dimension]]) -> dict[str, dict[str, Dimension]]:
+        if not recipes:
+            raise ValueError("at least one recipe must be searched")
+        for name, space in recipes.items():
+            unknown = set(space) - set(recipe(name).hyperparameters.model_fields)
+            if unknown:
+                raise ValueError(f"recipe {name} has no hyper-parameter {sorted(unknown)}")
+        return recipes
+
+
+class RetentionRules(Section):
+    """How many data versions and finished studies are kept when nobody is erased."""
+
+    data_versions: int = Field(default=30, ge=1)
+    nights_of_studies: int = Field(default=30, ge=1)
+
+
+class EnvironmentRules(Section):
+    """What is pinned in the process that fits, since it changes the factors' bits."""
+
+    blas_kernel: str = Field(default="Haswell", pattern=r"^[A-Za-z0-9]+$")
+
+
+class NightRules(Section):
+    """How a night behaves towards another one."""
+
+    wait_seconds: float = Field(default=600, ge=0)
+    lock_seconds: float = Field(default=60, gt=0)
+
+
+class Params(Section):
+    """The whole of params.yaml.
+
+    `name` is the registered model's and the experiment's name; `seed` the one seed from which
+    every other is derived.
+    """
+
+    name: str = Field(default="shop", pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    seed: int = Field(default=20_240_301, ge=0, lt=2**31)
+    intake: IntakeRules = IntakeRules()
+    purge: PurgeRules = PurgeRules()
+    training: SnapshotRules = SnapshotRules()
+    tuning: TuningRules
+    promotion: QualityRule = QualityRule()
+    retention: RetentionRules = RetentionRules()
+    environment: EnvironmentRules = EnvironmentRules()
+    night: NightRules = NightRules()
+
+    @property
+    def learning_digest(self) -> str:
+        """Hex SHA-256 of the sections on which tonight's factors depend."""
+        dumped = self.model_dump(mode="json", include={"seed", "training", "tuning", "environment"})
+        return sha256_json({**dumped, "promotion": self.promotion.model_dump(mode="json")})
+
+
+def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
+    """Read params.yaml and lay `a.b=value` overrides (values are YAML) over it.
+
+    Raises:
+        BadConfiguration: names the file, the key and the rule.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadConfiguration(f"{path.name} is missing") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise BadConfiguration(f"{path.name} is not readable as YAML") from None
+    if not isinstance(document, dict):
+        raise BadConfiguration(f"{path.name} must hold a mapping of sections")
+    for override in overrides:
+        _override(document, override)
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise BadConfiguration(f"{path.name}: {'; '.join(faults)}") from None
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise BadConfiguration(f"--set takes section.key=value, not {override!r}")
+    section: Any = document
+    for key in keys[:-1]:
+        section = section.setdefault(key, {}) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise BadConfiguration(f"--set {path}: {key} is not a section")
+    try:
+        section[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadConfiguration(f"--set {path}: the value is not YAML") from None
+
+
+def as_flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested sections as dotted names, for a ledger that takes flat parameters.
+
+    >>> as_flat({"a": {"b": 1}, "c": None})
+    {'a.b': '1', 'c': 'None'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(as_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat

@@ -1,0 +1,1 @@
+"""The data stages: `python -m lethe.stages NAME` is what dvc.yaml runs."""

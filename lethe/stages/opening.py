@@ -1,0 +1,127 @@
+"""Opening what a step needs: parameters, keys, register and ledgers of one workspace."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from lethe.adapters.catalogue import Catalogue
+from lethe.adapters.data_versions import DataVersions
+from lethe.adapters.solution_versions import SolutionVersions
+from lethe.durable import read_json, write_json
+from lethe.errors import ArtifactCorrupt, BadConfiguration
+from lethe.estate.keys import open_keys
+from lethe.estate.vault import Vault
+from lethe.estate.workspace import Workspace
+from lethe.interactions.columns import USER
+from lethe.interactions.rights.identity import Keys
+from lethe.interactions.rights.register import Register
+from lethe.interactions.rights.standing import Head
+from lethe.interactions.shards.store import ShardStore
+from lethe.params import Params, read_params
+
+
+def now() -> int:
+    """Unix seconds, from the machine's clock."""
+    return int(time.time())
+
+
+def open_params(workspace: Workspace, overrides: Sequence[str] = ()) -> Params:
+    """The workspace's params.yaml under `overrides`."""
+    return read_params(workspace.params, overrides)
+
+
+def open_register(workspace: Workspace, params: Params) -> Register:
+    """The register of rights.
+
+    Raises:
+        StoreUnavailable: it cannot be opened.
+    """
+    return Register.open(workspace.register_url(), wait_seconds=params.night.lock_seconds)
+
+
+def open_vault(workspace: Workspace) -> Vault:
+    """The vault of ids."""
+    return Vault(workspace.vault)
+
+
+def open_identities(workspace: Workspace) -> Keys:
+    """The two secret keys, checked against their fingerprints."""
+    return open_keys(workspace)
+
+
+def open_data(workspace: Workspace) -> DataVersions:
+    """The ledger of data versions."""
+    return DataVersions(workspace.root)
+
+
+def open_solutions(workspace: Workspace, params: Params) -> SolutionVersions:
+    """The ledger of solution versions."""
+    return SolutionVersions(workspace.tracking_uri(), workspace.mlflow / "artifacts", params.name)
+
+
+def newest_known(workspace: Workspace) -> Head | None:
+    """The newest register head remembered outside it: a restored, older register lacks it.
+
+    The chain is hashed, so whoever holds this head unchanged holds all before it.
+    """
+    versions = Catalogue(workspace.catalogue).list()
+    heads = [Head(version.register_position, version.register_head) for version in versions]
+    for path in (workspace.register_position, workspace.register_anchor):
+        if path.is_file():
+            heads.append(read_position(path))
+    return max(heads, key=lambda head: head.position) if heads else None
+
+
+def remember_head(workspace: Workspace, head: Head) -> None:
+    """Remember a head outside the register at once; an older one never replaces a newer."""
+    known = newest_known(workspace)
+    if known is None or known.position < head.position:
+        write_position(workspace.register_anchor, head)
+
+
+def write_position(path: Path, head: Head) -> None:
+    """Say at which head the data stages purge; written only when it changes."""
+    wanted = {"digest": head.digest, "position": head.position}
+    if not path.is_file() or read_json(path) != wanted:
+        write_json(path, wanted)
+
+
+def read_position(path: Path) -> Head:
+    """The head at which the data stages purge.
+
+    Raises:
+        BadConfiguration: no night or `lethe init` ever wrote it.
+    """
+    if not path.is_file():
+        raise BadConfiguration(f"{path.name} is missing; `lethe init` writes it")
+    found = read_json(path)
+    return Head(position=int(found["position"]), digest=str(found["digest"]))
+
+
+def sealed_at(store: ShardStore) -> Head:
+    """The register's head that the shards were purged and sealed at.
+
+    Raises:
+        ArtifactCorrupt: they were never sealed.
+    """
+    manifest = store.manifest()
+    if "register_position" not in manifest:
+        raise ArtifactCorrupt("data/interactions was never sealed")
+    return Head(int(manifest["register_position"]), str(manifest["register_head"]))
+
+
+def rows_by_user(store: ShardStore) -> Counter[str]:
+    """Rows of every user in the shards; 0 for one who only has attributes."""
+    found: Counter[str] = Counter()
+    for table in store.scan((USER,)):
+        for entry in pc.value_counts(table[USER].combine_chunks()).to_pylist():
+            found[entry["values"]] += entry["counts"]
+    attributes = store.attributes("users")
+    if attributes is not None:
+        found.update(dict.fromkeys(attributes[USER].to_pylist(), 0))
+    return found
