@@ -1,0 +1,54 @@
+"""Where each request of rights stands, as facts without ids."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from lethe.interactions.rights.register import Register, RequestState
+
+DUE_SOON_SECONDS = 7 * 86_400
+Which = Literal["open", "due", "closed", "all"]
+
+
+def listing(register: Register, which: Which, now: int) -> list[dict[str, Any]]:
+    """Requests as rows of facts without ids; `now` is Unix seconds."""
+    return [_facts(state, now) for state in register.requests() if _is(which, state, now)]
+
+
+def _is(which: Which, state: RequestState, now: int) -> bool:
+    if which == "all":
+        return True
+    if which == "due":
+        return state.open and state.entry.due - now <= DUE_SOON_SECONDS
+    return state.open is (which == "open")
+
+
+def counts(register: Register, now: int) -> dict[str, int]:
+    """How many requests are open, due within a week, overdue, closed."""
+    states = register.requests()
+    waiting = [state for state in states if state.open]
+    return {
+        "open": len(waiting),
+        "due": sum(0 <= state.entry.due - now <= DUE_SOON_SECONDS for state in waiting),
+        "overdue": sum(state.entry.due < now for state in waiting),
+        "closed": len(states) - len(waiting),
+    }
+
+
+def _facts(state: RequestState, now: int) -> dict[str, Any]:
+    return {
+        "position": state.entry.position,
+        "action": str(state.entry.action),
+        "received": _day(state.entry.received),
+        "due": _day(state.entry.due),
+        "overdue": state.open and state.entry.due < now,
+        "state": state.state,
+        "rows_removed": state.rows_removed,
+        "closed": None if state.closed_at is None else _day(state.closed_at),
+        "evidence": state.evidence,
+    }
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

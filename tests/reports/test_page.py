@@ -1,0 +1,251 @@
+"""The report says what is known, and claims nothing else."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lethe.reports.page import render
+from lethe.reports.verdict import proof
+from tests.fakes.night_report import ARTIFACT, CERTIFICATE, CLAIM, DATA, Page, night
+
+
+def with_change(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    facts = copy.deepcopy(night())
+    change(facts)
+    return facts
+
+
+def without_leaves(value: Any) -> Any:
+    """The same shape with every leaf None."""
+    if isinstance(value, dict):
+        return {key: without_leaves(inner) for key, inner in value.items()}
+    return [without_leaves(inner) for inner in value] if isinstance(value, list) else None
+
+
+def test_a_promoted_night_tells_what_on_what_how_good_and_the_proof() -> None:
+    page = Page(render(night()))
+    text = page.text()
+    assert page.tone("verdict") == "good"
+    for fact in (
+        "Promoted: version 2 is the new champion",
+        "It replaces version 1.",
+        "factors 64, alpha 12.4",
+        DATA,
+        "110,102",
+        "NDCG@10 0.1423",
+        "1.29 times the best baseline, similar items",
+        "The champion has 0.1398 on the same test: no clear difference.",
+        "better, beyond chance",
+        "21 of 100 tries",
+        "Proved: all 3 layers of verification passed",
+        CLAIM,
+        CERTIFICATE,
+        ARTIFACT,
+        "lethe certificate check FILE --key PUBLIC",
+        "blank id",
+        "People out of training",
+        "Erase (Art. 17)",
+        "verified, old copies not destroyed yet",
+        "2026-05-30",
+        "Haswell",
+        "3 min 30 s",
+        "84 %",
+    ):
+        assert fact in text, fact
+    order = [
+        text.index(part) for part in ("How good it is", "The proof that", "Requests of people")
+    ]
+    assert text.index("Promoted:") < order[0] < order[1] < order[2]
+
+
+def test_the_same_facts_give_the_same_page() -> None:
+    assert render(night()) == render(night())
+
+
+def test_a_page_without_facts_says_so_and_claims_nothing() -> None:
+    page = Page(render({}))
+    assert page.tone("verdict") == "warn"
+    assert "Treat it as not promoted" in page.text()
+    assert "Not proved: no certificate is at hand" in page.text()
+    assert "good" not in Counter(a.get("class", "") for _, a in page.elements)
+    for told in ("leaderboard", "comparison", "trial", "purge", "timings", "data version"):
+        assert re.search(rf"No {told}s? (was|were) recorded", page.text()), told
+
+
+@pytest.mark.parametrize("part", sorted(night()))
+@pytest.mark.parametrize("absent", [None, {}, [], "?", 7], ids=repr)
+def test_any_part_may_be_missing_or_of_another_shape(part: str, absent: Any) -> None:
+    page = Page(render(with_change(lambda facts: facts.update({part: absent}))))
+    assert "None" not in page.text()
+    if part == "certificate":
+        assert page.tone("verdict") == "bad"
+        assert "Promoted without proof" in page.text()
+
+
+def test_missing_leaves_are_not_recorded_and_never_none_or_nan() -> None:
+    page = Page(render(without_leaves(night())))
+    assert not re.search(r"\b(None|nan|Undefined)\b", page.text())
+    assert "not recorded" in page.text()
+    assert page.tone("verdict") == "warn"
+
+
+def certificate(**changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda facts: facts["certificate"].update(changes)
+
+
+def layer(number: int, **changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda facts: facts["certificate"]["layers"][number].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda facts: facts.pop("certificate"), "no certificate is at hand"),
+        (certificate(verdict="REFUSED"), "verification refused"),
+        (certificate(verdict="INCONCLUSIVE"), "inconclusive"),
+        (certificate(verdict=None), "states no verdict"),
+        (certificate(verdict="verified"), "states no verdict"),
+        (certificate(layers=[]), "layer structure is missing"),
+        (certificate(layers=None), "layer replay is missing"),
+        (lambda facts: facts["certificate"]["layers"].pop(), "layer replay is missing"),
+        (layer(1, passed=False), "layer manifest did not pass"),
+        (layer(1, passed=None), "layer manifest did not pass"),
+        (layer(1, passed="yes"), "layer manifest did not pass"),
+        (layer(2, conclusive=False), "layer replay could not answer"),
+        (certificate(digest=""), "digest is missing"),
+        (certificate(artifact_digest=None), "artifact digest is missing"),
+        (certificate(register_position=None), "register position is missing"),
+        (certificate(data_version="e" * 32 + ".dir"), "another data version"),
+        (certificate(register_position=13), "up to position 13"),
+    ],
+)
+def test_a_certificate_that_does_not_bear_it_out_never_looks_like_success(
+    change: Callable[[dict[str, Any]], Any], told: str
+) -> None:
+    page = Page(render(with_change(change)))
+    assert page.tone("verdict") == "bad"
+    assert page.tone("tone") in ("bad", "warn")
+    assert "Proved:" not in page.text()
+    assert told in page.text()
+    assert "The certificate claims, in these words" not in page.text()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tone", "told"),
+    [
+        ("refused", "bad", "Refused: version 2 was not promoted"),
+        ("nothing new", "idle", "Nothing new"),
+        ("failed", "bad", "Failed: the night broke off"),
+        ("PROMOTED", "warn", "No outcome was recorded"),
+    ],
+)
+def test_only_a_promotion_looks_like_one(outcome: str, tone: str, told: str) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts["night"].update(outcome=outcome, reasons=["the register moved on"])
+
+    page = Page(render(with_change(change)))
+    assert page.tone("verdict") == tone
+    assert told in page.text()
+    assert "the register moved on" in page.text()
+    assert "new champion" not in page.text()
+
+
+@pytest.mark.parametrize(
+    ("part", "fact", "told"),
+    [
+        ("retired", {"champion_holds_erased": True}, "trained on a person who has since been"),
+        ("retired", {"hits": 2}, "still found 2 traces of the erased"),
+        ("requests", {"overdue": 1}, "1 request is overdue"),
+        ("quality", {"accepted": False}, "although the quality rule refused it"),
+    ],
+)
+def test_what_needs_a_person_is_an_alarm_on_top(part: str, fact: dict[str, Any], told: str) -> None:
+    assert Page(render(night())).tone("alarms") == ""
+    page = Page(render(with_change(lambda facts: facts[part].update(fact))))
+    assert page.tone("alarms") == "bad"
+    assert told in page.text()
+    assert page.text().index(told) < page.text().index("How good it is")
+
+
+def test_a_search_that_did_not_happen_is_no_clean_search() -> None:
+    page = Page(render(with_change(lambda facts: facts["retired"].update(searched_files=0))))
+    assert "that nothing was found says nothing" in page.text()
+
+
+def test_rows_that_the_bars_do_not_explain_are_told() -> None:
+    assert "differ from the rows read" not in render(night())
+    page = Page(render(with_change(lambda facts: facts["intake"].update(rows_new=3900))))
+    assert "differ from the rows read by 2:" in page.text()
+
+
+def test_a_missing_count_is_no_unexplained_row() -> None:
+    page = Page(render(with_change(lambda facts: facts["split"].update(dropped=None))))
+    assert "unexplained" not in page.text()
+
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+def test_text_from_outside_is_escaped_wherever_it_stands() -> None:
+    def poison(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: poison(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [poison(inner) for inner in value]
+        return value + EVIL if isinstance(value, str) else value
+
+    facts = poison(night())
+    facts["night"]["outcome"] = "refused"
+    facts["intake"]["refused"] = {EVIL: 3}
+    facts["comparisons"] |= {EVIL: {"difference": 1}}
+    facts["trials"][0]["recipe"] = EVIL
+    html = render(facts)
+    page = Page(html)
+    assert not page.all("script")
+    assert EVIL in page.text("td")
+    assert EVIL in page.text("th")
+    assert html.count("<svg") == len(page.all("svg"))
+
+
+def test_a_stray_id_in_a_request_stays_out_of_the_page() -> None:
+    stray = {"user": "customer-4711", "tombstone": "f" * 64, "evidence": "e" * 64}
+    html = render(with_change(lambda facts: facts["requests"]["rows"][0].update(stray)))
+    assert not any(value in html for value in stray.values())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_a_fact_turns_out_to_be_the_page_stands(data: st.DataObject) -> None:
+    facts = night()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place: Any = facts
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = data.draw(json_values)
+            break
+    page = Page(render(facts))
+    promoted = page.tone("verdict") == "good"
+    assert not promoted or proof(facts).tone == "good"
