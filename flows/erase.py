@@ -1,0 +1,20 @@
+"""The erasure sweep between nights: a night at once if a request is open, otherwise nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.retrain import retrain
+from lethe.desk.rights import open_requests
+from lethe.estate.workspace import Workspace
+
+
+@flow(name="erase", persist_result=False, log_prints=False)
+def erase(workspace: str = ".") -> dict[str, Any]:
+    """Run a night without waiting for the schedule while any request is open."""
+    if not open_requests(Workspace.find(Path(workspace))):
+        return {"outcome": "nothing to do", "open": 0}
+    return dict(retrain(workspace))

@@ -1,0 +1,52 @@
+"""THE night, top to bottom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from flows import tasks
+from lethe.errors import LetheError
+from lethe.nights import steps
+from lethe.nights.frame import Night, under_way
+
+
+@flow(name="night", persist_result=False, log_prints=False, validate_parameters=False)
+def retrain(workspace: str = ".") -> dict[str, Any]:
+    """Intake, purge, version, split, tune, train, record, verify, promote, retire, report.
+
+    A refusal or a failure leaves the champion where it is; what can still be forgotten is
+    forgotten and reported, and then the night ends with that error.
+    """
+    with under_way(workspace) as night:
+        told: dict[str, Any] = {}
+        failure: LetheError | None = None
+        try:
+            learn(night, told)
+        except LetheError as error:
+            failure = error
+        try:
+            told["retired"] = tasks.retire(night)
+        except LetheError as error:
+            failure = failure or error
+        result = tasks.report(night, told, failure)
+        steps.conclude(told, failure)
+        return result
+
+
+def learn(night: Night, told: dict[str, Any]) -> None:
+    """Steps 1 to 9; `told` gathers each step's record for the report."""
+    told["intake"] = tasks.intake(night)
+    told["purge"] = tasks.purge(night)
+    told["data"] = tasks.version(night)
+    told["split"] = tasks.split(night)
+    if not steps.is_new(night, told["data"]):
+        return
+    digest = told["split"]["digest"]
+    tuned = [tasks.tune(night, digest, name) for name in night.params().tuning.recipes]
+    told["trained"] = tasks.train(night, told["data"], tuned)
+    told["version"] = tasks.record(night, told["data"], tuned, told["trained"])
+    told["certificate"] = tasks.verify(night, told["version"])
+    told["promotion"] = tasks.promote(night, told["version"], told["trained"])
+    steps.remember(night, told["data"], tuned, told["promotion"]["version"])

@@ -1,0 +1,65 @@
+"""`init`, `sample`, `ui`: a workspace, a generated shop to try it on, the reviewer's window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lethe.cli import printing
+from lethe.cli.main import in_workspace
+from lethe.estate.workspace import Workspace
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Sections to lay over the default params.yaml, such as a file of examples/.",
+)
+@click.pass_context
+def init(context: click.Context, folder: Path | None, params: Path | None) -> None:
+    """Make FOLDER (default: the workspace option) a workspace; again changes nothing."""
+    from lethe.desk.setting_up import initialise
+
+    workspace = Workspace((folder or context.obj["folder"]).resolve())
+    printing.answer(initialise(workspace, params), context.obj["json"])
+
+
+@click.command()
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    default=120,
+    show_default=True,
+    help="Length of the history to write.",
+)
+@click.option("--next-day", is_flag=True, help="One more day instead, with privacy requests.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--users", type=click.IntRange(50), default=2_000, show_default=True)
+@click.option("--items", type=click.IntRange(20), default=800, show_default=True)
+@in_workspace
+def sample(workspace: Workspace, **size: Any) -> dict[str, Any]:
+    """Write a generated shop's export files into data/landing.
+
+    --next-day writes the day after the last one and files of ids who ask to be erased, and who
+    object, into .lethe/requests.
+    """
+    from lethe.desk.setting_up import write_sample
+
+    return write_sample(workspace, **size)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@in_workspace
+def ui(workspace: Workspace, port: int) -> None:
+    """Open the MLflow UI on this workspace, on loopback, until interrupted."""
+    from lethe.desk.setting_up import serve_ui
+
+    serve_ui(workspace, port)
+
+
+COMMANDS = (init, sample, ui)

@@ -1,0 +1,147 @@
+"""An experiment: tune and compare on a chosen data version, in its own folder; no promotion."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lethe.adapters.catalogue import Catalogue
+from lethe.adapters.studies import TrialRecord
+from lethe.errors import BadConfiguration
+from lethe.estate.process import settle
+from lethe.estate.workspace import Workspace
+from lethe.interactions.shards.store import ShardStore
+from lethe.interactions.training.snapshot import build
+from lethe.nights import training, tuning
+from lethe.nights.frame import say
+from lethe.nights.steps import finite
+from lethe.params import Params, as_flat
+from lethe.stages import opening
+from lethe.stages.snapshots import excluded_pseudonyms
+
+
+def run(folder: str, overrides: Sequence[str], data_version: str | None) -> dict[str, Any]:
+    """Search every configured recipe and rank the best of each; an MLflow run holds it all.
+
+    People excluded by the register *today* are left out, whatever the data version's position.
+
+    Raises:
+        BadConfiguration: an override is unusable, or the data version is unknown.
+        RecipeFailed: every trial of a recipe failed.
+    """
+    workspace = Workspace.find(Path(folder))
+    settle(workspace)
+    params = opening.open_params(workspace, overrides)
+    digest = _digest(workspace, data_version)
+    started = datetime.now(UTC)
+    place = workspace.state / "experiments" / started.strftime("%Y%m%d-%H%M%S-%f")
+    runs = opening.open_solutions(workspace, params).runs
+    run_id = runs.open_night(f"experiment {started:%Y-%m-%d %H:%M:%S}", {"data_version": digest})
+    status: Any = "FAILED"
+    try:
+        receipt = _training_set(workspace, params, digest, place)
+        tuned = [
+            _tune(workspace, params, runs, run_id, name, place, receipt)
+            for name in params.tuning.recipes
+        ]
+        result = _compare(params, place, tuned)
+        runs.log_params(run_id, as_flat(params.model_dump(mode="json", include={"tuning"})))
+        runs.log_metrics(run_id, finite(result["leaderboard"][0]["means"]))
+        runs.describe(run_id, _description(digest, overrides, result))
+        status = "FINISHED"
+    finally:
+        runs.end_run(run_id, status)
+        shutil.rmtree(place, ignore_errors=True)
+    return {"run": run_id, "data_version": digest, **result}
+
+
+def _digest(workspace: Workspace, asked: str | None) -> str:
+    known = [version.digest for version in Catalogue(workspace.catalogue).list()]
+    if not known:
+        raise BadConfiguration("there is no data version yet: run a night first")
+    if asked is None:
+        return known[-1]
+    matching = [digest for digest in known if digest.startswith(asked)]
+    if len(matching) != 1:
+        raise BadConfiguration(f"{len(matching)} data versions start with {asked!r}")
+    return matching[0]
+
+
+def _training_set(workspace: Workspace, params: Params, digest: str, place: Path) -> str:
+    """Check the data version out and build a training set of it; the training set's digest."""
+    shards = opening.open_data(workspace).checkout(digest, place / "interactions")
+    store = ShardStore(shards, params.purge.buckets)
+    register = opening.open_register(workspace, params)
+    head, keys = (
+        register.check_chain(opening.newest_known(workspace)),
+        opening.open_identities(workspace),
+    )
+    excluded = excluded_pseudonyms(opening.rows_by_user(store), register.standing(), keys)
+    receipt = build(
+        store, excluded, params.training, place / "training", head.position, head.digest
+    )
+    say("split", f"{receipt.rows} rows, {receipt.users} users, {receipt.items} items")
+    return receipt.digest
+
+
+def _tune(  # noqa: PLR0913
+    workspace: Workspace,
+    params: Params,
+    runs: Any,
+    run_id: str,
+    name: str,
+    place: Path,
+    digest: str,
+) -> tuning.Tuned:
+    def hear(recipe: str, trial: TrialRecord) -> None:
+        runs.log_trial(
+            run_id,
+            recipe,
+            trial.number,
+            params=dict(trial.params),
+            values=finite({params.promotion.metric: trial.value, **trial.metrics}),
+            state=trial.state,
+            duration=trial.seconds,
+            steps=trial.steps,
+        )
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        say(
+            "tune",
+            f"{recipe} trial {trial.number + 1}/{params.tuning.trials}: {trial.state} {value}",
+        )
+
+    return tuning.tune_recipe(
+        workspace.studies, place / "training", digest, name, params, None, hear
+    )
+
+
+def _compare(params: Params, place: Path, tuned: Sequence[tuning.Tuned]) -> dict[str, Any]:
+    winner = max(tuned, key=lambda entry: entry.value)
+    best = {entry.recipe: entry.hyperparameters for entry in tuned}
+    judgement, board, _ = training.judge(place / "training", params, best, winner.recipe, None)
+    rows = [asdict(row) for row in board]
+    text = "\n".join(
+        f"  {row['place']}. {row['name']:<9} {row['mean']:.4f}  "
+        f"({row['low']:.4f} to {row['high']:.4f})"
+        for row in rows
+    )
+    return {
+        "winner": winner.recipe,
+        "best": best,
+        "studies": {entry.recipe: entry.study for entry in tuned},
+        "beats_baselines": judgement.accepted,
+        "leaderboard": rows,
+        "text": f"{params.promotion.metric} on the test window\n{text}\nnothing was promoted",
+    }
+
+
+def _description(digest: str, overrides: Sequence[str], result: dict[str, Any]) -> str:
+    changed = "\n".join(f"- `{override}`" for override in overrides) or "- none"
+    return (
+        f"## Experiment\n\nData version `{digest[:16]}`. Overrides:\n\n{changed}\n\n"
+        f"```\n{result['text']}\n```"
+    )

@@ -1,0 +1,110 @@
+"""What a reviewer asks: is all well, does a version still verify, where is its report?"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from typing import Any
+
+from lethe.adapters.catalogue import Catalogue
+from lethe.durable import locked
+from lethe.errors import BadConfiguration, VerificationRefused
+from lethe.estate.workspace import Workspace
+from lethe.gate.verification import Verdict
+from lethe.nights import judging
+from lethe.nights.judging import Desk
+from lethe.reports.requests import counts
+from lethe.stages import opening
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """Champion, challenger, versions, data versions, register head and requests, in one screen."""
+    desk = Desk.open(workspace, opening.open_params(workspace))
+    head = desk.register.check_chain(opening.newest_known(workspace))
+    versions = [
+        {
+            "version": info.version,
+            "recipe": info.tags.get("recipe"),
+            "verdict": info.tags.get("verdict", "not verified"),
+            "data_version": info.tags.get("data_version", "")[:12],
+            "register_position": info.tags.get("register_position"),
+            "created": datetime.fromtimestamp(info.created, UTC).strftime("%Y-%m-%d %H:%M"),
+        }
+        for info in desk.versions.versions()
+    ]
+    data_versions = [
+        {
+            "digest": version.digest,
+            "rows": version.rows,
+            "users": version.users,
+            "register_position": version.register_position,
+        }
+        for version in Catalogue(workspace.catalogue).list()
+    ]
+    return {
+        "name": desk.params.name,
+        "champion": desk.champion(),
+        "challenger": desk.versions.challenger(),
+        "versions": versions,
+        "data_versions": data_versions,
+        "register_position": head.position,
+        "requests": counts(desk.register, opening.now()),
+        "unfinished_promotions": len(desk.register.open_intents()),
+        "night_under_way": workspace.journal.is_file(),
+    }
+
+
+def verify_again(workspace: Workspace, version: int | None) -> dict[str, Any]:
+    """Verify a stored version against today's register and write a new certificate for it.
+
+    Raises:
+        VerificationRefused: it does not pass; the version's tag says so from now on.
+        BadConfiguration: there is no such version.
+        Busy: a night is running.
+    """
+    params = opening.open_params(workspace)
+    with _alone(workspace):
+        desk = Desk.open(workspace, params)
+        number = desk.champion() if version is None else version
+        if number is None:
+            raise BadConfiguration("there is no champion yet; name a version")
+        if number not in {info.version for info in desk.versions.versions()}:
+            raise BadConfiguration(f"there is no version {number}")
+        report = judging.examine(desk, number)
+        certificate = judging.certify(desk, number, report)
+    if report.verdict is not Verdict.VERIFIED:
+        findings = tuple(f"{f.layer}: {f.rule}: {f.count}" for f in report.findings)
+        raise VerificationRefused(f"version {number} is {report.verdict.value}", findings)
+    layers = "\n".join(f"  {layer.layer}: passed ({layer.value})" for layer in report.layers)
+    path = judging.certificate_path(workspace, number)
+    return {
+        "version": number,
+        "certificate": str(path),
+        "digest": certificate.digest,
+        **certificate.predicate,
+        "text": f"version {number} is VERIFIED against register position "
+        f"{report.register_position}\n{layers}\n{certificate.predicate['claim']}\n"
+        f"certificate: {path}",
+    }
+
+
+def _alone(workspace: Workspace) -> contextlib.AbstractContextManager[None]:
+    """Not beside a night: both use the private temporary folder."""
+    return locked(workspace.night_lock, wait_seconds=5.0)
+
+
+def find_report(workspace: Workspace, version: int | None) -> dict[str, Any]:
+    """Where the page of a version, or of the last night, lies.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
+    pattern = "????-*.html" if version is None else f"version-{version}.html"
+    found = sorted(workspace.reports.glob(pattern))
+    if not found:
+        raise BadConfiguration(
+            "no night has written a report yet"
+            if version is None
+            else f"there is no report of version {version}"
+        )
+    return {"report": str(found[-1]), "text": str(found[-1])}

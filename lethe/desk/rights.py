@@ -1,0 +1,101 @@
+"""Entering requests of rights, and saying where each one stands."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any
+
+from lethe.errors import BadFile, BadRequest
+from lethe.estate.workspace import Workspace
+from lethe.interactions.intake.rules import InteractionRules
+from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
+from lethe.interactions.rights.standing import Action, Request
+from lethe.stages import opening
+
+
+def read_ids(content: bytes, source: str, rules: InteractionRules) -> list[str]:
+    """Canonical ids from one id a line, or from the users' column of a CSV with a header.
+
+    `source` is named in errors, by its file name only. Repeats are dropped, order is kept.
+
+    Raises:
+        BadFile: not UTF-8, no id at all, or a row with an id that breaks a rule.
+
+    >>> read_ids(b"USER_ID\\n007\\n\\n 42 \\n007\\n", "ids.csv", InteractionRules())
+    ['007', '42']
+    """
+    file = PurePath(source).name
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFile(file, "not UTF-8") from None
+    rows = list(csv.reader(io.StringIO(text)))
+    column, header = rules.columns["user"], 0
+    place = 0
+    if rows and column in rows[0]:
+        place, header = rows[0].index(column), 1
+    ids: dict[str, None] = {}
+    for number, row in enumerate(rows[header:], start=1):
+        if not row:
+            continue
+        if len(row) <= place or (header == 0 and len(row) > 1):
+            raise BadFile(file, f"{len(row)} fields where one id was expected", number)
+        raw = _plain(row[place], rules)
+        if fault := id_fault(raw, rules.case_fold):
+            raise BadFile(file, fault, number)
+        ids.setdefault(canonical_id(raw, rules.case_fold))
+    if not ids:
+        raise BadFile(file, "holds no id: nothing was asked for")
+    return list(ids)
+
+
+def _plain(raw: str, rules: InteractionRules) -> str:
+    """The same reading of a float-exported id as at intake, or the request would miss its user."""
+    stripped = raw.strip(" ")
+    if rules.strip_float_suffix and stripped.endswith(".0") and stripped[:-2].isdigit():
+        return stripped[:-2]
+    return raw
+
+
+def enter(  # noqa: PLR0913 - one argument for each thing a person tells
+    workspace: Workspace,
+    action: Action,
+    content: bytes,
+    source: str,
+    received: datetime | None,
+    reason: str,
+) -> dict[str, Any]:
+    """Enter one request per id, all or none; counts only come back.
+
+    Raises:
+        BadFile: see `read_ids`.
+        BadRequest: the register cannot enter it, or the receipt lies in the future.
+    """
+    params = opening.open_params(workspace)
+    keys = opening.open_identities(workspace)
+    register = opening.open_register(workspace, params)
+    ids = read_ids(content, source, params.intake.interactions)
+    at = opening.now() if received is None else int(received.replace(tzinfo=UTC).timestamp())
+    if at > opening.now():
+        raise BadRequest("the date of receipt lies in the future")
+    people = Identities(keys, register.standing()).resolve(ids)
+    receipt = register.append([Request(action, person.tombstone, at, reason) for person in people])
+    head = register.head()
+    return {
+        "action": str(action),
+        "asked": len(ids),
+        "entered": receipt.entered,
+        "already": receipt.already,
+        "register_position": head.position,
+        "text": f"{action}: {len(ids)} asked, {receipt.entered} entered, "
+        f"{receipt.already} stood so already; the register is at position {head.position}",
+    }
+
+
+def open_requests(workspace: Workspace) -> int:
+    """How many requests wait for a night."""
+    register = opening.open_register(workspace, opening.open_params(workspace))
+    return sum(state.open for state in register.requests())

@@ -1,0 +1,148 @@
+"""Making a workspace, filling it with a generated shop, and opening the MLflow UI on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lethe.durable import write_bytes
+from lethe.errors import BadConfiguration, OutsideFailure
+from lethe.estate.process import settle
+from lethe.estate.workspace import Workspace
+
+TEMPLATES = ("params.yaml", "dvc.yaml")
+
+
+def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
+    """Make what is missing: parameters, data folders, keys, register, DVC and MLflow stores.
+
+    What exists is kept. `overlay` is a YAML file of sections laid over the default parameters; it
+    is refused for a workspace that already has a params.yaml.
+
+    Raises:
+        BadConfiguration: a parameter or key is unusable.
+        StoreUnavailable: a store cannot be made.
+    """
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    _write_parameters(workspace, overlay)
+    workspace.state.mkdir(exist_ok=True, mode=0o700)
+    settle(workspace)
+    from lethe.estate.keys import make_keys
+    from lethe.stages import opening
+
+    params = opening.open_params(workspace)
+    for folder in (workspace.landing, workspace.quarantine):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (workspace.receipts, workspace.restricted, workspace.reports):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_keys(workspace)
+    register = opening.open_register(workspace, params)
+    register.initialise()
+    opening.write_position(workspace.register_position, register.head())
+    opening.open_data(workspace).init()
+    opening.open_solutions(workspace, params).initialise()
+    return {
+        "workspace": str(workspace.root),
+        "name": params.name,
+        "text": f"workspace {params.name} is ready in {workspace.root}; "
+        "put export files into data/landing, or try `lethe sample`",
+    }
+
+
+def _write_parameters(workspace: Workspace, overlay: Path | None) -> None:
+    if overlay is not None and workspace.params.exists():
+        raise BadConfiguration("this workspace has a params.yaml already; edit it instead")
+    for name in TEMPLATES:
+        target = workspace.root / name
+        if not target.exists():
+            content = (resources.files("lethe.desk") / "templates" / name).read_bytes()
+            if name == "params.yaml" and overlay is not None:
+                content = _laid_over(content, overlay)
+            write_bytes(target, content, mode=0o644)
+
+
+def _laid_over(content: bytes, overlay: Path) -> bytes:
+    try:
+        extra = yaml.safe_load(overlay.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise BadConfiguration(f"{overlay.name} is not readable as YAML") from None
+    if not isinstance(extra, Mapping):
+        raise BadConfiguration(f"{overlay.name} must hold a mapping of sections")
+    document = yaml.safe_load(content)
+    for section, values in extra.items():
+        own = document.get(section)
+        both = isinstance(own, dict) and isinstance(values, Mapping)
+        document[section] = {**own, **values} if both else values
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+
+
+def write_sample(  # noqa: PLR0913
+    workspace: Workspace, *, days: int, next_day: bool, seed: int, users: int, items: int
+) -> dict[str, Any]:
+    """Write the generated shop's history, or its next day with the requests of that day.
+
+    Raises:
+        BadConfiguration: the history exists already, or the next day has no history before it.
+    """
+    from lethe import sample
+    from lethe.durable import read_json, write_json
+
+    note = workspace.state / "sample.json"
+    if not next_day:
+        if note.is_file():
+            return {"days": 0, "text": "the sample's history was written before; nothing to do"}
+        sample.write_history(workspace.landing, days, seed, users, items)
+        write_json(note, {"days": days, "seed": seed, "users": users, "items": items})
+        return {"days": days, "text": f"wrote {days} days of a generated shop to data/landing"}
+    if not note.is_file():
+        raise BadConfiguration("there is no sample history yet: run `lethe sample` first")
+    known = read_json(note)
+    day = int(known["days"])
+    size = {name: int(known[name]) for name in ("seed", "users", "items")}
+    sample.write_day(workspace.landing, day, **size)
+    asked = [sample.requests(day=one, **size) for one in (day - 1, day)]
+    erase = [name for one in asked for name in one.erase]
+    objecting = [name for one in asked for name in one.objecting]
+    folder = workspace.state / "requests"
+    for action, ids in (("erase", erase), ("object", objecting)):
+        write_bytes(folder / f"{action}.txt", "".join(f"{name}\n" for name in ids).encode())
+    write_json(note, {**known, "days": day + 1})
+    return {
+        "days": 1,
+        "erase": len(erase),
+        "object": len(objecting),
+        "text": f"wrote day {day + 1}; {len(erase)} people ask to be erased and "
+        f"{len(objecting)} object (.lethe/requests/)",
+    }
+
+
+def serve_ui(workspace: Workspace, port: int) -> None:
+    """Run the MLflow UI in the foreground, bound to loopback.
+
+    Raises:
+        OutsideFailure: it could not be started, or ended with an error.
+    """
+    command = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or "mlflow"
+    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    print(f"MLflow UI: {address}  (Ctrl-C ends it)", flush=True)
+    try:
+        done = subprocess.run(
+            [command, "ui", "--backend-store-uri", workspace.tracking_uri(),
+             "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+            check=False,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        return
+    except OSError:
+        raise OutsideFailure("the MLflow UI could not be started") from None
+    if done.returncode:
+        raise OutsideFailure(f"the MLflow UI ended with {done.returncode}")

@@ -1,0 +1,1 @@
+"""The steps of a night after the data stages, each a plain function."""

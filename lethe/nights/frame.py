@@ -1,0 +1,129 @@
+"""The frame of a night: one at a time, taken up again after a kill, private folders wiped."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lethe.adapters.night_runs import Status
+from lethe.adapters.studies import TrialRecord
+from lethe.durable import locked, read_json, write_json
+from lethe.estate.process import settle
+from lethe.estate.workspace import Workspace
+from lethe.params import Params
+from lethe.stages import opening
+
+STEPS = (
+    "intake",
+    "purge",
+    "version",
+    "split",
+    "tune",
+    "train",
+    "record",
+    "verify",
+    "promote",
+    "retire",
+    "report",
+)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What every step is told: the workspace and the night's name. No ids.
+
+    `started` is Unix seconds of the first start; `resumed` is True after a kill. `timings` maps a
+    step to the seconds it took, `trials` holds (recipe, trial), as far as the night has come.
+    """
+
+    folder: str
+    name: str
+    started: int
+    resumed: bool
+    timings: dict[str, float] = field(default_factory=dict)
+    trials: list[tuple[str, TrialRecord]] = field(default_factory=list)
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace the night runs in."""
+        return Workspace(Path(self.folder))
+
+    @property
+    def run(self) -> str:
+        """The night's MLflow run, from the journal."""
+        return str(read_json(self.workspace.journal)["run"])
+
+    def params(self) -> Params:
+        """The workspace's parameters."""
+        return opening.open_params(self.workspace)
+
+    def works_on(self, data_version: str) -> None:
+        """Note the data version. A night taken up again on another one gets another run.
+
+        A request that came in between the kill and the restart changes the data, and MLflow does
+        not let a run's parameters be written twice.
+        """
+        noted = read_json(self.workspace.journal)
+        if noted.get("data_version", data_version) != data_version:
+            runs = opening.open_solutions(self.workspace, self.params()).runs
+            runs.end_run(noted["run"], "KILLED")
+            noted["run"] = runs.open_night(f"{self.name} on {data_version[:8]}", {})
+        write_json(self.workspace.journal, {**noted, "data_version": data_version})
+
+
+def say(step: str, text: str) -> None:
+    """One line of progress on standard error: time, step and what it does. Never an id."""
+    number = f"{STEPS.index(step) + 1:>2}/{len(STEPS)}" if step in STEPS else "     "
+    clock = datetime.now(UTC).strftime("%H:%M:%S")
+    print(f"{clock} {number} {step:<8} {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def under_way(folder: str) -> Iterator[Night]:
+    """Hold the night's lock, open or take up its run, and wipe the private folders around it.
+
+    The journal names a night that has not ended; it goes only when the night ends by itself, well
+    or refused, so that a killed night keeps its name and its MLflow run.
+
+    Raises:
+        Busy: another night is running and did not end within `night.wait_seconds`.
+    """
+    workspace = Workspace.find(Path(folder))
+    settle(workspace)
+    params = opening.open_params(workspace)
+    with locked(workspace.night_lock, params.night.wait_seconds):
+        _wipe(workspace)
+        resumed = workspace.journal.is_file()
+        if resumed:
+            noted = read_json(workspace.journal)
+        else:
+            started = opening.now()
+            name = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            noted = {"name": name, "started": started}
+            write_json(workspace.journal, noted)
+        runs = opening.open_solutions(workspace, params).runs
+        if "run" not in noted:
+            noted["run"] = runs.open_night(noted["name"], {})
+            write_json(workspace.journal, noted)
+        night = Night(str(workspace.root), noted["name"], int(noted["started"]), resumed)
+        say("night", f"of {night.name} {'taken up again' if resumed else 'begins'}")
+        status: Status = "FAILED"
+        try:
+            yield night
+            status = "FINISHED"
+        finally:
+            # Reached on every end but a kill: the journal must then not outlive the night.
+            runs.end_run(night.run, status)
+            workspace.journal.unlink()
+            _wipe(workspace)
+
+
+def _wipe(workspace: Workspace) -> None:
+    if workspace.temporary.exists():
+        shutil.rmtree(workspace.temporary)
+    workspace.temporary.mkdir(parents=True, mode=0o700)

@@ -1,0 +1,244 @@
+"""Record, verify and promote: from a solution folder to the champion, through every gate."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lethe.adapters.solution_versions import SolutionVersions
+from lethe.durable import sha256_file, write_bytes
+from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
+from lethe.estate.keys import open_signing_key, trusted_keys
+from lethe.estate.workspace import Workspace
+from lethe.gate.certificate import Certificate, check, issue
+from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
+from lethe.gate.retained import rebuild
+from lethe.gate.verification import Case, Report, verify
+from lethe.interactions.rights.identity import Keys, tombstone
+from lethe.interactions.rights.register import Register
+from lethe.interactions.rights.standing import GENESIS
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.params import Params
+from lethe.solutions.environment import environment
+from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
+from lethe.solutions.learned import Factors
+from lethe.solutions.recipes import recipe
+from lethe.stages import opening
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a judge needs at hand: one workspace's register, keys and solution versions."""
+
+    workspace: Workspace
+    params: Params
+    register: Register
+    keys: Keys
+    versions: SolutionVersions
+
+    @classmethod
+    def open(cls, workspace: Workspace, params: Params) -> Desk:
+        """Open everything, or raise what could not be opened."""
+        return cls(
+            workspace,
+            params,
+            opening.open_register(workspace, params),
+            opening.open_identities(workspace),
+            opening.open_solutions(workspace, params),
+        )
+
+    def champion(self) -> int | None:
+        """The version that the champion alias points to."""
+        return self.versions.champion()
+
+    def artifact_digest(self, version: int) -> str:
+        """The digest of a version's stored bytes, as promotion asks for it."""
+        return self.versions.artifact_digest(version)
+
+    def user_tombstones(self, version: int) -> frozenset[str]:
+        """Tombstones of the users in a version's stored id list."""
+        return frozenset(self.tombstones(self.read(version).users))
+
+    def set_champion(self, version: int | None) -> None:
+        """Move the champion alias; only the promotion protocol calls this."""
+        self.versions.set_champion(version)
+
+    def set_challenger(self, version: int | None) -> None:
+        """Move the challenger alias."""
+        self.versions.set_challenger(version)
+
+    def tombstones(self, users: tuple[str, ...]) -> tuple[str, ...]:
+        """One tombstone for each pseudonym, in order."""
+        return tuple(tombstone(self.keys.tombstone, user) for user in users)
+
+    def fetch(self, version: int) -> Path:
+        """A version's folder, copied out of the store into the temporary folder."""
+        return self.versions.fetch(version, self.workspace.temporary / f"version-{version}")
+
+    def read(self, version: int) -> Solution:
+        """A version as stored, read through the allow-list."""
+        return read_solution(self.fetch(version))
+
+
+def record(desk: Desk, run: str, night: str, folder: Path, description: str) -> int:
+    """Step 7: store a solution folder as a registered version and make it the challenger."""
+    solution = read_solution(folder)
+    manifest = solution.manifest
+    version = desk.versions.record(
+        run,
+        folder,
+        description,
+        {
+            "data_version": manifest.data_version,
+            "register_position": manifest.register_position,
+            "recipe": manifest.recipe,
+            "night": night,
+        },
+    )
+    if desk.champion() != version:
+        desk.set_challenger(version)
+    return version
+
+
+def examine(desk: Desk, version: int) -> Report:
+    """Step 8: verify a stored version against today's register, from the stores alone.
+
+    Raises:
+        ArtifactCorrupt: the artifact or the data version cannot be read as what it claims to be.
+        StoreUnavailable: the data version that it was trained on is gone.
+    """
+    folder = desk.fetch(version)
+    stored = read_solution(folder)
+    manifest = stored.manifest
+    head, today = desk.register.check_chain(), desk.register.standing()
+    at_training = desk.register.standing(upto=manifest.register_position)
+    barred = at_training.excluded
+    place = desk.workspace.temporary / "retained"
+    shutil.rmtree(place, ignore_errors=True)
+    opening.open_data(desk.workspace).checkout(manifest.data_version, place)
+    retained = rebuild(
+        place,
+        lambda user: tombstone(desk.keys.tombstone, user) in barred,
+        manifest.definition,
+    )
+    return verify(
+        Case(
+            artifact_digest=artifact_digest(folder),
+            stored=stored,
+            files=_digests(folder),
+            retained=retained,
+            tombstones=desk.tombstones(stored.users),
+            forbidden=today.excluded,
+            head_position=head.position,
+            head_digest=head.digest,
+            recorded_head=_recorded_head(desk.register, manifest.register_position),
+            data_version=manifest.data_version,
+            environment=environment(),
+            replay=lambda matrix: _replay(stored, matrix),
+        )
+    )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+
+
+def _recorded_head(register: Register, position: int) -> str | None:
+    if position == 0:
+        return GENESIS.digest
+    entries = register.entries(since=position - 1, upto=position)
+    return entries[0].digest if entries else None
+
+
+def _replay(stored: Solution, matrix: InteractionMatrix) -> Mapping[str, str]:
+    chosen = recipe(stored.manifest.recipe)
+    values = chosen.hyperparameters.model_validate(dict(stored.manifest.hyperparameters))
+    learned = chosen.fit(matrix, values, stored.manifest.seed, None)
+    return array_digests(learned) if isinstance(learned, Factors) else {}
+
+
+def certify(desk: Desk, version: int, report: Report) -> Certificate:
+    """Sign the report, keep it beside the workspace, and tag the version with its digest."""
+    folder = desk.workspace.temporary / f"version-{version}" / "solution"
+    certificate = issue(report, _digests(folder), opening.now(), open_signing_key(desk.workspace))
+    write_bytes(certificate_path(desk.workspace, version), certificate.envelope, mode=0o644)
+    desk.versions.tag(
+        version, {"certificate_digest": certificate.digest, "verdict": certificate.verdict}
+    )
+    return certificate
+
+
+def certificate_path(workspace: Workspace, version: int) -> Path:
+    """Where the newest certificate of a version lies."""
+    return workspace.certificates / f"version-{version}.json"
+
+
+def read_certificate(workspace: Workspace, version: int) -> Certificate | None:
+    """The stored certificate of a version, if there is one that a trusted key signed.
+
+    Raises:
+        VerificationRefused: there is one, and it was changed or signed by an unknown key.
+    """
+    path = certificate_path(workspace, version)
+    if not path.is_file():
+        return None
+    return check(path.read_bytes(), trusted_keys(workspace))
+
+
+def promote_version(
+    desk: Desk, version: int, quality_accepted: bool, quality_reasons: tuple[str, ...]
+) -> Promoted:
+    """Step 9: the promotion protocol on a recorded version and its stored certificate.
+
+    Raises:
+        PromotionRefused: with every reason; the champion stays.
+    """
+    candidate = Candidate(
+        version=version,
+        certificate=read_certificate(desk.workspace, version),
+        quality_accepted=quality_accepted,
+        quality_reasons=quality_reasons,
+    )
+    return promote(
+        candidate,
+        desk.register,
+        desk,
+        opening.now,
+        desk.params.night.lock_seconds,
+        known=opening.newest_known(desk.workspace),
+    )
+
+
+def recover_promotions(desk: Desk) -> Recovered:
+    """End what a killed promotion began, before anything else happens in a night."""
+    return recover(
+        desk.register,
+        desk,
+        opening.now,
+        desk.params.night.lock_seconds,
+        known=opening.newest_known(desk.workspace),
+    )
+
+
+def tells(error: LetheError) -> tuple[str, ...]:
+    """The reasons of a refusal, or the error's one sentence."""
+    reasons = getattr(error, "reasons", ())
+    return tuple(reasons) or (str(error),)
+
+
+def champion_manifest(desk: Desk) -> Any:
+    """The champion's manifest, None without a champion.
+
+    Raises:
+        OutsideFailure: the champion cannot be read; a night must not judge beside a blank.
+    """
+    version = desk.champion()
+    if version is None:
+        return None
+    try:
+        return desk.read(version).manifest
+    except ArtifactCorrupt as error:
+        raise OutsideFailure(f"the champion, version {version}, cannot be read: {error}") from None

@@ -1,0 +1,248 @@
+"""The eleven steps of a night in order, each opened, called, told to MLflow, and said aloud.
+
+A step takes the night and small records of earlier steps and returns a small record: paths,
+digests, counts, hyper-parameters. Never rows, never ids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lethe.adapters.studies import TrialRecord
+from lethe.durable import read_json, sha256_json, write_json
+from lethe.errors import BadInput, LetheError, VerificationRefused
+from lethe.gate.verification import Verdict
+from lethe.interactions.rights.standing import Head
+from lethe.nights import forgetting, judging, telling, training, tuning
+from lethe.nights.frame import Night, say
+from lethe.nights.judging import Desk
+from lethe.nights.training import Trained
+from lethe.nights.tuning import Tuned
+from lethe.stages import opening, reproducing
+
+
+def _desk(night: Night) -> Desk:
+    return Desk.open(night.workspace, night.params())
+
+
+def intake(night: Night) -> dict[str, int]:
+    """Step 1: end what a killed promotion began; then what landed, and the register's head."""
+    recovered = judging.recover_promotions(_desk(night))
+    for version in recovered.completed:
+        say("intake", f"promotion of version {version}, cut off by a kill, was completed")
+    for version in recovered.undone:
+        say("intake", f"promotion of version {version}, cut off by a kill, was undone")
+    found = reproducing.take_in(night.workspace, night.params())
+    say("intake", f"{found['files']} files, register at position {found['register_position']}")
+    return found
+
+
+def purge(night: Night) -> dict[str, Any]:
+    """Steps 1 and 2: rows in, erased users out."""
+    done = reproducing.purge(night.workspace, night.name)
+    if done["purge"]:
+        rows, out = done["intake"], done["purge"]
+        say("purge", f"{rows['rows_new']} rows new, {out['rows']} rows of {out['users']} users out")
+    return done
+
+
+def version(night: Night) -> dict[str, Any]:
+    """Step 3: the data version, pushed and catalogued."""
+    made = reproducing.version(night.workspace, night.params(), opening.now())
+    night.works_on(made.digest)
+    say("version", f"{made.digest[:12]}: {made.rows} rows, {made.users} users, {made.items} items")
+    return asdict(made)
+
+
+def split(night: Night) -> dict[str, Any]:
+    """Step 4: the training set and its windows."""
+    made = reproducing.split(night.workspace)
+    windows = ", ".join(f"{name} {rows}" for name, rows in made["windows"].items())
+    say("split", f"{windows}; {made['excluded_users']} users kept out of training")
+    return made
+
+
+def is_new(night: Night, version: Mapping[str, Any]) -> bool:
+    """False if the champion was made from exactly this data, register and configuration."""
+    workspace = night.workspace
+    if not workspace.last_night.is_file():
+        return True
+    last = read_json(workspace.last_night)
+    desk = _desk(night)
+    champion = desk.champion()
+    same = champion is not None and last["key"] == _key(night, version)
+    if same and last["champion"] == champion:
+        say("tune", f"nothing new since version {champion}: no retraining")
+        return False
+    return True
+
+
+def _key(night: Night, version: Mapping[str, Any]) -> str:
+    return sha256_json([version["digest"], night.params().learning_digest])
+
+
+def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
+    """Step 5 for one recipe: its study, every trial a nested run."""
+    params, workspace = night.params(), night.workspace
+    runs = opening.open_solutions(workspace, params).runs
+
+    def hear(name: str, trial: TrialRecord) -> None:
+        night.trials.append((name, trial))
+        runs.log_trial(
+            night.run,
+            name,
+            trial.number,
+            params=dict(trial.params),
+            values=finite({params.promotion.metric: trial.value, **trial.metrics}),
+            state=trial.state,
+            duration=trial.seconds,
+            steps=trial.steps,
+        )
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        say(
+            "tune", f"{name} trial {trial.number + 1}/{params.tuning.trials}: {trial.state} {value}"
+        )
+
+    return tuning.tune_recipe(
+        workspace.studies,
+        workspace.training,
+        training_digest,
+        recipe,
+        params,
+        tuning.last_best(workspace, recipe),
+        hear,
+    )
+
+
+def finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Without what could not be measured.
+
+    >>> finite({"a": 1.0, "b": None, "c": float("nan")})
+    {'a': 1.0}
+    """
+    return {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
+
+
+def train(night: Night, version: Mapping[str, Any], tuned: list[Tuned]) -> Trained:
+    """Step 6: judged on the test window, refitted on everything."""
+    desk = _desk(night)
+    head = Head(int(version["register_position"]), str(version["register_head"]))
+    made = training.train(
+        desk.workspace,
+        desk.params,
+        tuned,
+        str(version["digest"]),
+        (head.position, head.digest),
+        judging.champion_manifest(desk),
+    )
+    say("train", f"{made.recipe} leads with {made.metrics[made.metric]:.4f}")
+    return made
+
+
+def record(night: Night, version: Mapping[str, Any], tuned: list[Tuned], trained: Trained) -> int:
+    """Step 7: the solution version and what it came from, in MLflow."""
+    desk = _desk(night)
+    runs = desk.versions.runs
+    runs.log_dataset(
+        night.run,
+        str(version["digest"]),
+        {name: int(version[name]) for name in ("rows", "users", "items")},
+    )
+    runs.log_params(night.run, telling.run_params(desk.params, trained))
+    runs.log_metrics(night.run, finite(trained.metrics))
+    number = judging.record(
+        desk,
+        night.run,
+        night.name,
+        Path(trained.folder),
+        telling.version_description(trained, version),
+    )
+    runs.describe(night.run, telling.run_description(night.name, trained, tuned, version, number))
+    say("record", f"solution version {number}")
+    return number
+
+
+def verify(night: Night, number: int) -> dict[str, Any]:
+    """Step 8: the layers, the certificate; anything but VERIFIED is refused.
+
+    Raises:
+        VerificationRefused: names layers, rules and counts.
+    """
+    desk = _desk(night)
+    report = judging.examine(desk, number)
+    certificate = judging.certify(desk, number, report)
+    desk.versions.runs.log_text(night.run, certificate.envelope.decode(), "certificate.json")
+    desk.versions.runs.tag(
+        night.run, {"verdict": certificate.verdict, "certificate_digest": certificate.digest}
+    )
+    for layer in report.layers:
+        say("verify", f"{layer.layer}: {'passed' if layer.passed else 'FAILED'} ({layer.value})")
+    if report.verdict is not Verdict.VERIFIED:
+        findings = tuple(f"{f.layer}: {f.rule}: {f.count}" for f in report.findings)
+        raise VerificationRefused(f"version {number} is {report.verdict.value}", findings)
+    return {"digest": certificate.digest, **certificate.predicate}
+
+
+def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:
+    """Step 9: the promotion protocol.
+
+    Raises:
+        PromotionRefused: the champion stays.
+    """
+    done = judging.promote_version(_desk(night), number, trained.accepted, trained.reasons)
+    say("promote", f"version {done.version} is champion")
+    return {"version": done.version, "previous": done.previous, "position": done.head.position}
+
+
+def retire(night: Night) -> dict[str, Any]:
+    """Step 10: destroy what still holds the erased, search, close requests."""
+    done = forgetting.retire(_desk(night), night.name)
+    say(
+        "retire",
+        f"{done.versions} solution and {done.data_versions} data versions destroyed, "
+        f"{done.closed + done.not_found} requests closed, {done.waiting} waiting",
+    )
+    return asdict(done)
+
+
+def remember(night: Night, version: Mapping[str, Any], tuned: list[Tuned], champion: int) -> None:
+    """Note what the new champion was made from, for `is_new` and for tomorrow's first trials."""
+    write_json(
+        night.workspace.last_night,
+        {
+            "key": _key(night, version),
+            "champion": champion,
+            "best": {entry.recipe: entry.hyperparameters for entry in tuned},
+        },
+    )
+
+
+def report(night: Night, told: Mapping[str, Any], failure: LetheError | None) -> dict[str, Any]:
+    """Step 11: the page, in the workspace and in MLflow, and what a person wants to know."""
+    desk = _desk(night)
+    result = telling.write(desk, night, told, failure)
+    say("report", result["report"])
+    return result
+
+
+def conclude(told: Mapping[str, Any], failure: LetheError | None) -> None:
+    """Raise what the night ends with, if anything.
+
+    Raises:
+        LetheError: the refusal or failure of a step.
+        BadInput: all went well, but a landed file was refused whole.
+    """
+    if failure is not None:
+        raise failure
+    refused = (told.get("purge") or {}).get("intake", {}).get("files_refused", {})
+    if refused:
+        raise BadInput(
+            f"{sum(refused.values())} landed files were refused and lie in data/quarantine "
+            f"({'; '.join(sorted(refused))}); everything else was done"
+        )

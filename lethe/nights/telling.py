@@ -1,0 +1,216 @@
+"""What a night tells: run parameters and descriptions in MLflow, the page, the last screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lethe.adapters.studies import TrialRecord
+from lethe.durable import read_json, write_bytes, write_json
+from lethe.errors import LetheError, RefusedByGate
+from lethe.nights.frame import Night
+from lethe.nights.judging import Desk, tells
+from lethe.nights.training import Trained
+from lethe.nights.tuning import Tuned
+from lethe.params import Params
+from lethe.reports.page import render
+from lethe.reports.requests import counts, listing
+from lethe.solutions.environment import environment
+from lethe.stages import opening
+
+
+def write(
+    desk: Desk, night: Night, told: Mapping[str, Any], failure: LetheError | None
+) -> dict[str, Any]:
+    """Write the page, log it, and return what `lethe night` prints."""
+    facts = gather(desk, night, told, failure)
+    page = render(facts)
+    path = desk.workspace.reports / f"{night.name.replace(' ', '-').replace(':', '')}.html"
+    write_bytes(path, page.encode())
+    write_json(path.with_suffix(".json"), _plain(facts))
+    version = facts["night"]["version"]
+    if version is not None:
+        write_bytes(desk.workspace.reports / f"version-{version}.html", page.encode())
+    desk.versions.runs.log_text(night.run, page, "report.html")
+    return _summary(facts, path)
+
+
+def gather(
+    desk: Desk, night: Night, told: Mapping[str, Any], failure: LetheError | None
+) -> dict[str, Any]:
+    """Everything the page shows, as plain values."""
+    trained: Trained | None = told.get("trained")
+    promotion = told.get("promotion")
+    outcome = (
+        "promoted"
+        if promotion
+        else "refused"
+        if isinstance(failure, RefusedByGate)
+        else "failed"
+        if failure is not None
+        else "nothing new"
+    )
+    purge = told.get("purge") or {}
+    now = opening.now()
+    return {
+        "night": {
+            "name": night.name,
+            "started": night.started,
+            "ended": now,
+            "outcome": outcome,
+            "reasons": list(tells(failure)) if failure else [],
+            "version": told.get("version"),
+            "champion": promotion["previous"] if promotion else desk.champion(),
+        },
+        "data": told.get("data"),
+        "intake": purge.get("intake") or None,
+        "purge": purge.get("purge") or None,
+        "split": told.get("split"),
+        "metric": trained.metric if trained else None,
+        "leaderboard": trained.leaderboard if trained else [],
+        "comparisons": trained.comparisons if trained else {},
+        "quality": {"accepted": trained.accepted, "reasons": list(trained.reasons)}
+        if trained
+        else None,
+        "winner": {
+            "recipe": trained.recipe,
+            "hyperparameters": trained.hyperparameters,
+            "seed": trained.seed,
+        }
+        if trained
+        else None,
+        "trials": [_trial(name, trial) for name, trial in night.trials],
+        "certificate": told.get("certificate"),
+        "retired": told.get("retired"),
+        "requests": {
+            **counts(desk.register, now),
+            "rows": listing(desk.register, "all", now),
+        },
+        "environment": environment(),
+        "timings": dict(night.timings),
+    }
+
+
+def _trial(recipe: str, trial: TrialRecord) -> dict[str, Any]:
+    shown = asdict(trial)
+    return {
+        "recipe": recipe,
+        **{key: shown[key] for key in ("number", "value", "state", "seconds", "params", "steps")},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a mean over nobody becomes null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    night, requests = facts["night"], facts["requests"]
+    retired = facts["retired"] or {}
+    lines = [f"night of {night['name']}: {night['outcome']}"]
+    lines += [f"  because {reason}" for reason in night["reasons"]]
+    champion = night["version"] if night["outcome"] == "promoted" else night["champion"]
+    lines.append(f"champion: {'none yet' if champion is None else f'version {champion}'}")
+    lines += [
+        f"  {row['place']}. {row['name']:<9} {row['mean']:.4f}"
+        f"  ({row['low']:.4f} to {row['high']:.4f})"
+        for row in facts["leaderboard"]
+    ]
+    if facts["certificate"]:
+        lines.append(
+            f"certificate: {facts['certificate']['verdict']} {facts['certificate']['digest'][:16]}"
+        )
+    if retired:
+        lines.append(
+            f"destroyed: {retired['versions']} solution versions, "
+            f"{retired['data_versions']} data versions"
+        )
+        lines.append(
+            f"requests: {retired['closed']} closed, {retired['not_found']} not found, "
+            f"{requests['open']} open, {requests['overdue']} overdue"
+        )
+    lines += [f"report: {path}", "MLflow UI: lethe ui"]
+    return {
+        "outcome": night["outcome"],
+        "version": night["version"],
+        "champion": champion,
+        "reasons": night["reasons"],
+        "retired": dict(retired),
+        "requests": {key: requests[key] for key in ("open", "due", "overdue", "closed")},
+        "report": str(path),
+        "text": "\n".join(lines),
+    }
+
+
+def stored_facts(path: Path) -> dict[str, Any]:
+    """The facts that a page was rendered from."""
+    return dict(read_json(path.with_suffix(".json")))
+
+
+def run_params(params: Params, trained: Trained) -> dict[str, Any]:
+    """The winner's hyper-parameters and what the night was configured to do."""
+    chosen = {f"best.{name}": value for name, value in trained.hyperparameters.items()}
+    return {
+        **chosen,
+        "recipe": trained.recipe,
+        "seed": trained.seed,
+        "trials": params.tuning.trials,
+        "validation_share": params.training.validation_share,
+        "test_share": params.training.test_share,
+        "metric": trained.metric,
+    }
+
+
+def leaderboard_table(trained: Trained) -> str:
+    """The leaderboard as a Markdown table."""
+    lines = [f"| | {trained.metric} | 95 % interval |", "|---|---:|---|"]
+    lines += [
+        f"| {row['name']} | {row['mean']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
+        for row in trained.leaderboard
+    ]
+    return "\n".join(lines)
+
+
+def version_description(trained: Trained, version: Mapping[str, Any]) -> str:
+    """What was trained, on what, and how good it is."""
+    values = ", ".join(f"{name} {value}" for name, value in trained.hyperparameters.items())
+    return (
+        f"**{trained.recipe}** ({values})\n\n"
+        f"Trained on data version `{version['digest'][:16]}`, purged at register position "
+        f"{version['register_position']}: {trained.users} users, {trained.items} items.\n\n"
+        f"{leaderboard_table(trained)}\n\n"
+        f"{_quality(trained)}\n\nVerdict and certificate digest stand in the tags."
+    )
+
+
+def run_description(
+    name: str, trained: Trained, tuned: list[Tuned], version: Mapping[str, Any], number: int
+) -> str:
+    """The night in a few lines: data, studies, leaderboard, the version it recorded."""
+    studies = "\n".join(
+        f"- {entry.recipe}: best of {entry.trials} trials {entry.value:.4f} on the validation "
+        f"window ({entry.pruned} pruned, {entry.failed} failed)"
+        for entry in tuned
+    )
+    return (
+        f"## Night of {name}\n\n"
+        f"Data version `{version['digest'][:16]}`: {version['rows']} interactions of "
+        f"{version['users']} users with {version['items']} items, purged at register position "
+        f"{version['register_position']}.\n\n{studies}\n\n{leaderboard_table(trained)}\n\n"
+        f"{_quality(trained)}\n\nRecorded as solution version {number} ({trained.recipe})."
+    )
+
+
+def _quality(trained: Trained) -> str:
+    if trained.accepted:
+        return "The quality rule accepts it."
+    return "The quality rule refuses it: " + "; ".join(trained.reasons) + "."

@@ -1,0 +1,143 @@
+"""Tune: one study per recipe on the validation window, every trial told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lethe.adapters.studies import Report, StudyResult, TrialRecord, TrialScore, tune
+from lethe.durable import read_json, sha256_json
+from lethe.estate.workspace import Workspace
+from lethe.gate.evaluation import Evaluation, evaluate
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.interactions.training.windows import HeldOut, HeldOutWindow, TrainingSet
+from lethe.params import Params
+from lethe.solutions.environment import environment
+from lethe.solutions.factors import Learned
+from lethe.solutions.recipes import recipe
+
+Hyperparameters = Mapping[str, Any]
+HearTrial = Callable[[str, TrialRecord], None]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best that one study found. `value` is the objective on the validation window."""
+
+    recipe: str
+    study: str
+    hyperparameters: dict[str, Any]
+    value: float
+    trials: int
+    pruned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A matrix to learn from and what its users did next, with the cold told."""
+
+    matrix: InteractionMatrix
+    held_out: HeldOut
+
+    @classmethod
+    def read(cls, training: Path, window: HeldOutWindow) -> Window:
+        """Validation is judged after "train", test after "train+validation"."""
+        data = TrainingSet.read(training)
+        matrix = data.matrix("train" if window == "validation" else "train+validation")
+        return cls(matrix, data.held_out(window, matrix))
+
+    def evaluate(self, learned: Learned, users: Any = None) -> Evaluation:
+        """Every metric on the held-out window."""
+        found = evaluate(learned, self.matrix.csr, self.held_out.csr, users=users)
+        return found.telling_cold(self.held_out.cold_users, self.held_out.cold_items)
+
+    def sample(self, size: int, seed: int) -> Any:
+        """A fixed sample of the users with something held out: int64 rows, ascending."""
+        rows = np.flatnonzero(np.diff(self.held_out.csr.indptr))
+        if len(rows) > size:
+            rows = np.random.default_rng(seed).choice(rows, size, replace=False)
+        return np.sort(rows)
+
+
+def study_name(name: str, params: Params, training_digest: str) -> str:
+    """Names a study by all that its result depends on, so that it is resumed or made anew."""
+    depends = {
+        "space": {key: axis.model_dump() for key, axis in params.tuning.recipes[name].items()},
+        "study": params.tuning.study.model_dump(),
+        "metric": params.promotion.metric,
+        "sample": params.tuning.sample_users,
+        "report": params.tuning.report_every,
+        "seed": params.seed,
+        "environment": environment(),
+    }
+    return f"{name}-{training_digest[:12]}-{sha256_json(depends)[:12]}"
+
+
+def tune_recipe(  # noqa: PLR0913
+    storage: Path,
+    training: Path,
+    training_digest: str,
+    name: str,
+    params: Params,
+    first: Hyperparameters | None,
+    hear: HearTrial,
+) -> Tuned:
+    """Search one recipe's space on the validation window.
+
+    Raises:
+        RecipeFailed: every trial failed.
+    """
+    window = Window.read(training, "validation")
+    users = window.sample(params.tuning.sample_users, params.seed)
+    metric, every = params.promotion.metric, params.tuning.report_every
+    chosen = recipe(name)
+
+    def score(learned: Learned) -> Evaluation:
+        return window.evaluate(learned, users)
+
+    def objective(values: Hyperparameters, report: Report) -> TrialScore:
+        def progress(iteration: int, learned: Learned) -> None:
+            if every and iteration % every == 0:
+                report(iteration, score(learned).means[metric])
+
+        hyperparameters = chosen.hyperparameters.model_validate(dict(values))
+        learned = chosen.fit(window.matrix, hyperparameters, params.seed, progress)
+        means = score(learned).means
+        return TrialScore(means[metric], {key: float(value) for key, value in means.items()})
+
+    study = study_name(name, params, training_digest)
+    found: StudyResult = tune(
+        storage,
+        study,
+        params.tuning.recipes[name],
+        objective,
+        trials=params.tuning.trials,
+        minutes=params.tuning.minutes,
+        seed=params.seed,
+        first=dict(first) if first else None,
+        on_trial=lambda record: hear(name, record),
+        rules=params.tuning.study,
+    )
+    states = [trial.state for trial in found.trials]
+    return Tuned(
+        recipe=name,
+        study=study,
+        hyperparameters=dict(found.best_params),
+        value=found.best_value,
+        trials=len(states),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+    )
+
+
+def last_best(workspace: Workspace, name: str) -> Hyperparameters | None:
+    """The hyper-parameters that last night found best for a recipe, or None."""
+    if not workspace.last_night.is_file():
+        return None
+    found = read_json(workspace.last_night).get("best", {}).get(name)
+    return dict(found) if found else None
