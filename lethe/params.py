@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
 from lethe.errors import BadConfiguration
-from lethe.gate.quality import QualityRule
+from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
 from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.solutions.recipes import Dimension, recipe

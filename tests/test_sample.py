@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lethe.gate.evaluation import evaluate
+from lethe.gate.scoring.evaluation import evaluate
 from lethe.interactions.training.snapshot import SnapshotRules, build
 from lethe.interactions.training.windows import TrainingSet
 from lethe.sample import LATE_DAYS, requests, write_day, write_history

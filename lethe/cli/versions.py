@@ -29,9 +29,9 @@ def _screen(found: dict[str, Any]) -> str:
         f"{found['name']}: "
         + ("no champion yet" if champion is None else f"champion is version {champion}")
         + ("" if found["challenger"] is None else f", challenger {found['challenger']}"),
-        f"register at position {found['register_position']}; "
-        f"requests: {printing.plain(found['requests'])}",
     ]
+    asked = printing.plain(found["requests"])
+    lines.append(f"register at position {found['register_position']}; requests: {asked}")
     if found["unfinished_promotions"]:
         lines.append("a promotion was cut off; the next night ends it")
     if found["night_under_way"]:
@@ -83,7 +83,7 @@ def certificate() -> None:
 @click.pass_context
 def check_certificate(context: click.Context, file: Path, key: Path) -> None:
     """Check FILE offline against a public key; needs no workspace."""
-    from lethe.gate.certificate import check, read_public_key
+    from lethe.gate.proof.certificate import check, read_public_key
 
     found = check(file.read_bytes(), [read_public_key(key)])
     printing.answer(

@@ -10,7 +10,7 @@ from lethe.adapters.catalogue import Catalogue
 from lethe.durable import locked
 from lethe.errors import BadConfiguration, VerificationRefused
 from lethe.estate.workspace import Workspace
-from lethe.gate.verification import Verdict
+from lethe.gate.proof.verification import Verdict
 from lethe.nights import judging
 from lethe.nights.judging import Desk
 from lethe.reports.requests import counts

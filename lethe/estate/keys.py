@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from lethe.durable import write_bytes, write_json
 from lethe.errors import BadConfiguration, WrongKey
 from lethe.estate.workspace import Workspace
-from lethe.gate.certificate import (
+from lethe.gate.proof.certificate import (
     key_id,
     new_signing_key,
     private_pem,

@@ -13,10 +13,10 @@ from lethe.durable import sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
 from lethe.estate.keys import open_signing_key, trusted_keys
 from lethe.estate.workspace import Workspace
-from lethe.gate.certificate import Certificate, check, issue
 from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
-from lethe.gate.retained import rebuild
-from lethe.gate.verification import Case, Report, verify
+from lethe.gate.proof.certificate import Certificate, check, issue
+from lethe.gate.proof.retained import rebuild
+from lethe.gate.proof.verification import Case, Report, verify
 from lethe.interactions.rights.identity import Keys, tombstone
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS

@@ -15,7 +15,7 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
-from lethe.gate.verification import Verdict
+from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
 from lethe.nights import forgetting, judging, telling, training, tuning
 from lethe.nights.frame import Night, say

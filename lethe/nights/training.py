@@ -9,8 +9,8 @@ from typing import Any
 
 from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
-from lethe.gate.evaluation import Evaluation
-from lethe.gate.quality import LeaderboardRow, QualityJudgement, leaderboard
+from lethe.gate.scoring.evaluation import Evaluation
+from lethe.gate.scoring.quality import LeaderboardRow, QualityJudgement, leaderboard
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights.tuning import Hyperparameters, Tuned, Window
 from lethe.params import Params

@@ -12,7 +12,7 @@ import numpy as np
 from lethe.adapters.studies import Report, StudyResult, TrialRecord, TrialScore, tune
 from lethe.durable import read_json, sha256_json
 from lethe.estate.workspace import Workspace
-from lethe.gate.evaluation import Evaluation, evaluate
+from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.windows import HeldOut, HeldOutWindow, TrainingSet
 from lethe.params import Params

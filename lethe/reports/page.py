@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import jinja2
 
-from lethe.gate.quality import CHAMPION
+from lethe.gate.scoring.quality import CHAMPION
 from lethe.reports import pictures, wording
 from lethe.reports.pictures import Curve, Interval, Step
 from lethe.reports.verdict import alarms, dig, proof, records, texts, verdict

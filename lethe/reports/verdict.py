@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lethe.gate.verification import REQUIRED_LAYERS, Verdict
+from lethe.gate.proof.report import REQUIRED_LAYERS, Verdict
 from lethe.reports.wording import count, number, plural, sentence, setting
 
 Tone = Literal["good", "bad", "warn", "idle"]

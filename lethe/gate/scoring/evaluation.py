@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lethe.errors import BadInput, RecipeFailed
-from lethe.gate.metrics import (
+from lethe.gate.scoring.metrics import (
     COVERAGE,
     CUTOFFS,
     LIST_LENGTH,
@@ -98,32 +98,6 @@ class Evaluation:
             counts, cold_users=counts.cold_users + users, cold_items=counts.cold_items + items
         )
         return replace(self, counts=told)
-
-
-@dataclass(frozen=True, eq=False)
-class Realigned:
-    """A solution of another matrix seen through this one's rows and columns.
-
-    Lets a champion be scored on tonight's window. `users` int (n_users,) and `items` int
-    (n_items,) give the row or column in `learned`, -1 where it knows none. Unknown users get
-    `fallback` float32 (n_items,), unknown items are never recommended.
-    """
-
-    learned: Learned
-    users: Rows
-    items: Rows
-    fallback: Scores
-
-    def scores(self, rows: Rows) -> Scores:
-        """float32 (len(rows), n_items)."""
-        there = self.users[rows]
-        known_users, known_items = there != NO_ITEM, self.items != NO_ITEM
-        out = np.tile(self.fallback.astype(np.float32), (len(rows), 1))
-        if known_users.any():
-            scored = self.learned.scores(there[known_users])
-            out[np.ix_(known_users, known_items)] = scored[:, self.items[known_items]]
-        out[:, ~known_items] = -np.inf
-        return out
 
 
 def evaluate(  # noqa: PLR0913

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from lethe.durable import canonical_json
 from lethe.errors import BadConfiguration, VerificationRefused
-from lethe.gate.verification import Report, Verdict
+from lethe.gate.proof.verification import Report, Verdict
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from lethe.errors import BadInput, RecipeFailed
-from lethe.gate.evaluation import Evaluation, EvaluationCounts, Realigned, evaluate
+from lethe.gate.scoring.evaluation import Evaluation, EvaluationCounts, evaluate
 
 NDCG_5 = "normalized_discounted_cumulative_gain_at_5"
 laws = settings(max_examples=60, deadline=None)
@@ -189,20 +189,3 @@ def test_an_evaluation_whose_mean_is_not_its_users_mean_cannot_be_built() -> Non
         Evaluation({**found.means, NDCG_5: 0.9}, found.per_user, found.rows, found.counts)
     with pytest.raises(BadInput, match="values for"):
         Evaluation(found.means, found.per_user, np.array([0, 1]), found.counts)
-
-
-def test_a_champion_of_another_matrix_is_scored_in_tonights_rows_and_columns() -> None:
-    champion = Table(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32))
-    tonight = Realigned(
-        champion,
-        users=np.array([-1, 1, 0]),
-        items=np.array([2, -1, 0]),
-        fallback=np.array([0.5, 0.25, 0.75], dtype=np.float32),
-    )
-    none = -np.inf
-    assert tonight.scores(np.array([2, 0, 1])).tolist() == [
-        [3, none, 1],
-        [0.5, none, 0.75],
-        [6, none, 4],
-    ]
-    assert tonight.scores(np.array([0])).tolist() == [[0.5, none, 0.75]]

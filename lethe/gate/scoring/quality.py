@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lethe.errors import BadInput
-from lethe.gate.evaluation import Evaluation
-from lethe.gate.metrics import FloatArray, ndcg_at
+from lethe.gate.scoring.evaluation import Evaluation
+from lethe.gate.scoring.metrics import FloatArray, ndcg_at
 
 CHAMPION: Final = "champion"
 _RESAMPLES: Final = 2_000

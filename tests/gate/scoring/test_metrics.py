@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import BadInput, RecipeFailed
-from lethe.gate.metrics import (
+from lethe.gate.scoring.metrics import (
     CUTOFFS,
     coverage,
     means,

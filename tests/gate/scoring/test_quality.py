@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from lethe.errors import BadInput
-from lethe.gate import quality
-from lethe.gate.evaluation import Evaluation, EvaluationCounts
-from lethe.gate.metrics import means
+from lethe.gate.scoring import quality
+from lethe.gate.scoring.evaluation import Evaluation, EvaluationCounts
+from lethe.gate.scoring.metrics import means
 
 NDCG = "normalized_discounted_cumulative_gain_at_10"
 

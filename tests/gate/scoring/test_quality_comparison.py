@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import BadInput
-from lethe.gate import quality
-from lethe.gate.evaluation import Evaluation, EvaluationCounts
-from lethe.gate.metrics import FloatArray, means, ndcg_at
+from lethe.gate.scoring import quality
+from lethe.gate.scoring.evaluation import Evaluation, EvaluationCounts
+from lethe.gate.scoring.metrics import FloatArray, means, ndcg_at
 
 
 def scored(values: object) -> Evaluation:

@@ -1,0 +1,1 @@
+"""Deletion verification: layers, controls, verdict, certificate."""

@@ -1,0 +1,36 @@
+"""What is judged, and against what: the one thing that every layer looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.solutions.factors import Solution
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is judged, and against what.
+
+    `stored` is the artifact read back, `files` its names with recomputed SHA-256.
+    `retained` is the rebuilt matrix. `tombstones` are those of `stored.users`, in order.
+    `forbidden` are the tombstones that may not train at the register's head (`head_position`,
+    `head_digest`); `recorded_head` is the digest the register has *today* at the position that
+    the manifest names, None if it has no such entry. `environment` is this process's;
+    `data_version` is the digest of the data the matrix was rebuilt from. `replay` runs the recipe
+    cold on a matrix and returns the SHA-256 of each array it learned.
+    """
+
+    artifact_digest: str
+    stored: Solution
+    files: Mapping[str, str]
+    retained: InteractionMatrix
+    tombstones: tuple[str, ...]
+    forbidden: frozenset[str]
+    head_position: int
+    head_digest: str
+    recorded_head: str | None
+    data_version: str
+    environment: Mapping[str, str]
+    replay: Callable[[InteractionMatrix], Mapping[str, str]]

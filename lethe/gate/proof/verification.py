@@ -1,0 +1,40 @@
+"""Deletion verification: are the erased absent from what was stored?
+
+Each layer is a rule with one question and a stated threshold. A layer looks at a `Case`: the
+artifact as read back from its store, the retained matrix as rebuilt from the data version and the
+register by `lethe.gate.proof.retained` (a code path of its own), and the register's present head.
+Every layer always runs, so that a refusal names all that is wrong. Findings hold a layer, a rule
+and a count, never a person.
+
+Only VERIFIED promotes. A layer that cannot answer makes the verdict INCONCLUSIVE; a layer that
+did not run at all makes it REFUSED.
+"""
+
+from __future__ import annotations
+
+from lethe.gate.proof.case import Case
+from lethe.gate.proof.layers import manifest_layer, replay, structure
+from lethe.gate.proof.report import Finding, LayerResult, Report, Verdict
+
+__all__ = ["Case", "Finding", "LayerResult", "Report", "Verdict", "verify"]
+
+
+def verify(case: Case) -> Report:
+    """Run every layer on `case`.
+
+    An exception inside a layer is not caught: no report, no certificate, no promotion.
+    """
+    manifest = case.stored.manifest
+    return Report(
+        artifact_digest=case.artifact_digest,
+        matrix_digest=case.retained.digest,
+        recipe=manifest.recipe,
+        data_version=case.data_version,
+        register_position=case.head_position,
+        register_head=case.head_digest,
+        trained_at_position=manifest.register_position,
+        environment=case.environment,
+        users=len(case.stored.users),
+        items=len(case.stored.items),
+        layers=(structure(case), manifest_layer(case), replay(case)),
+    )

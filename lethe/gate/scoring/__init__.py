@@ -1,0 +1,1 @@
+"""How good a solution is, and whether that is good enough."""
