@@ -149,7 +149,10 @@ class Quarantine:
     def file(self, path: Path, rule: str) -> Path:
         """Move a whole file in, with its rule; its single rows are not kept a second time."""
         digest = sha256_file(path)
-        target = self.folder / (digest[:12] + "".join(path.suffixes[-2:]))
+        kind = "".join(path.suffixes[-2:])
+        # A landed file called like our own records must not pass for one of them.
+        kind += ".whole" if kind.endswith((".jsonl", ".reason.json")) else ""
+        target = self.folder / (digest[:12] + kind)
         reason = {"name": path.name, "rule": rule, "sha256": digest}
         write_json(self.folder / f"{digest[:12]}.reason.json", reason)
         with replacing(target) as temporary:

@@ -6,6 +6,7 @@ form in which a table is written, so that equal content is equal bytes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,28 @@ class Gathering:
             self._tables.setdefault(int(number), []).append(table.slice(int(start), rows))
         self.rows += table.num_rows
         self._bytes += table.nbytes
+        if self._bytes > self._spill_bytes:
+            self._spill()
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is added within this block stays if the block ends well; otherwise none of it.
+
+        Whole files take turns in one gathering, so that many of them rewrite a shard once.
+        """
+        tables, size, spilled, rows = self._tables, self._bytes, len(self._spilled), self.rows
+        self._tables, self._bytes = {}, 0
+        try:
+            yield
+        except BaseException:
+            for _, path in self._spilled[spilled:]:
+                path.unlink(missing_ok=True)
+            del self._spilled[spilled:]
+            self._tables, self._bytes, self.rows = tables, size, rows
+            raise
+        for number, parts in self._tables.items():
+            tables.setdefault(number, []).extend(parts)
+        self._tables, self._bytes = tables, self._bytes + size
         if self._bytes > self._spill_bytes:
             self._spill()
 

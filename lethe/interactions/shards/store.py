@@ -180,6 +180,10 @@ class ShardStore:
             items.update(pc.unique(table.column(1)).to_pylist())
         return Counts(rows, sum(map(len, users.values())), len(items))
 
+    def rows(self) -> int:
+        """How many interactions are here now, from the shards' footers."""
+        return sum(parquet.read_metadata(path).num_rows for path in self._shards())
+
     def seal(self, position: int, head: str, taken: Iterable[str] = ()) -> None:
         """Write the manifest, for the register position and head that the rows were purged at.
 

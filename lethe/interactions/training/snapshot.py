@@ -168,7 +168,7 @@ def _features(
             (row, f"{attribute}={part}")
             for row, cell in zip(rows, table[attribute].to_pylist(), strict=True)
             if row is not None and cell is not None
-            for part in map(str.strip, cell.split(rules.category_separator))
+            for part in (text.strip(" ") for text in cell.split(rules.category_separator))
             if part and part not in rules.blank_values
         }
         count = Counter(name for _, name in pairs)
