@@ -114,16 +114,16 @@ class Recipe:
 # `iterations` is no axis of the ALS space: a fit that has not converged cannot be verified.
 _ALS_SPACE = {
     "factors": Dimension(kind="int", low=16, high=128, log=True),
-    "regularization": Dimension(kind="float", low=0.1, high=200.0, log=True),
-    "alpha": Dimension(kind="float", low=0.5, high=40.0, log=True),
+    "regularization": Dimension(kind="float", low=10.0, high=200.0, log=True),
+    "alpha": Dimension(kind="float", low=1.0, high=10.0, log=True),
 }
 _LIGHTFM_SPACE = {
-    "components": Dimension(kind="int", low=16, high=96, log=True),
-    "loss": Dimension(kind="categorical", choices=("warp", "bpr")),
-    "learning_rate": Dimension(kind="float", low=0.01, high=0.15, log=True),
-    "item_alpha": Dimension(kind="float", low=1e-7, high=1e-3, log=True),
-    "user_alpha": Dimension(kind="float", low=1e-7, high=1e-3, log=True),
-    "epochs": Dimension(kind="int", low=5, high=40),
+    "components": Dimension(kind="int", low=24, high=64, log=True),
+    "loss": Dimension(kind="categorical", choices=("warp",)),
+    "learning_rate": Dimension(kind="float", low=0.03, high=0.1, log=True),
+    "item_alpha": Dimension(kind="float", low=1e-6, high=3e-4, log=True),
+    "user_alpha": Dimension(kind="float", low=1e-6, high=3e-4, log=True),
+    "epochs": Dimension(kind="int", low=10, high=40),
     "use_item_features": Dimension(kind="categorical", choices=(True, False)),
 }
 _KNN_SPACE = {

@@ -69,7 +69,7 @@ def test_progress_is_told_after_every_epoch_and_changes_nothing() -> None:
 def fitted_model(matrix: InteractionMatrix, loss: str = "warp") -> tuple[object, object, object]:
     from lightfm import LightFM
 
-    users, items = lightfm._design(None, len(matrix.users)), lightfm._design(None, 60)
+    users, items = (lightfm._design(None, size, 1.0) for size in matrix.csr.shape)
     model = LightFM(no_components=8, loss=loss, random_state=1)
     model.fit(matrix.csr.copy().tocoo(), users, items, epochs=6, num_threads=1)
     return model, users, items
@@ -106,9 +106,21 @@ def test_an_id_that_was_never_trained_is_caught() -> None:
     """Mutant: a retained user's history did not reach the fit (over-deletion)."""
     matrix = history()
     purged = InteractionMatrix(matrix.users, matrix.items, emptied(matrix, 7))
-    model, users, items = fitted_model(purged)
+    model, users, items = fitted_model(purged, "logistic")
     with pytest.raises(RecipeFailed, match="1 user rows were never trained"):
         check_accumulators(model, matrix.csr, users, items)
+
+
+@pytest.mark.parametrize("loss", ["warp", "bpr"])
+def test_a_user_whose_one_item_ranks_first_anyway_does_not_stop_a_ranking_loss(loss: str) -> None:
+    """WARP finds no violation for such a user, and BPR may draw the item as its own negative."""
+    dense = np.zeros((300, 40), dtype=np.float32)
+    dense[:, 0] = 1
+    dense[:3, 1:12] = 1
+    crowd = history(300, 40)
+    matrix = InteractionMatrix(crowd.users, crowd.items, sparse.csr_matrix(dense))
+    values = RULE.model_copy(update={"loss": loss, "epochs": 1, "learning_rate": 0.2})
+    assert np.isfinite(lightfm.fit(matrix, values, 5).user_factors).all()
 
 
 def test_an_attribute_that_only_absent_users_hold_stays_at_its_start() -> None:
@@ -129,14 +141,23 @@ def test_a_user_who_has_every_item_does_not_stop_warp() -> None:
     assert np.isfinite(lightfm.fit(matrix, RULE, 5).user_factors).all()
 
 
+def test_attributes_share_their_weight_and_leave_the_indicator_its_own() -> None:
+    features = history(features=True).item_features
+    assert features is not None
+    both = Features(
+        (*features.names, "brand=x"),
+        sparse.hstack([features.csr, np.ones((60, 1), np.float32)], format="csr"),
+    )
+    design = lightfm._design(both, 60, 0.5).toarray()
+    assert (design[:, :60] == np.eye(60)).all()
+    assert np.allclose(design[:, 60:].sum(axis=1), 0.5)
+    assert set(np.unique(design[:, 60:])) == {0.0, 0.25}
+
+
 def test_a_fit_that_diverges_fails_with_its_epoch() -> None:
-    csr = history().csr.copy()
-    csr.data[:] = 1e-30
-    csr.data[0] = 3e38
-    matrix = InteractionMatrix(history().users, history().items, csr)
-    wild = RULE.model_copy(update={"learning_rate": 1.0, "loss": "bpr", "epochs": 20})
-    with pytest.raises(RecipeFailed, match="lightfm"):
-        lightfm.fit(matrix, wild, 5)
+    wild = {"learning_rate": 1.0, "loss": "bpr", "item_alpha": 0.1, "user_alpha": 0.1}
+    with pytest.raises(RecipeFailed, match="diverged in epoch 1"):
+        lightfm.fit(history(), RULE.model_copy(update=wild), 5)
 
 
 def test_a_seed_that_lightfm_cannot_take_is_refused() -> None:
