@@ -1,7 +1,8 @@
 """What a reader must know first: the verdict, the alarms, and whether deletion is proved.
 
 Fails closed. Deletion counts as proved only if a certificate is at hand, says VERIFIED, passed
-every required layer, and is about tonight's data version at tonight's register position or later.
+every layer that its recipe requires, and is about tonight's data version at tonight's register
+position or later.
 Facts are JSON-like and any may be missing; `dig` reads them without trusting their shape.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lethe.gate.proof.report import REQUIRED_LAYERS, Verdict
+from lethe.gate.proof.report import Verdict, required_layers
 from lethe.reports.wording import count, number, plural, sentence, setting
 
 Tone = Literal["good", "bad", "warn", "idle"]
@@ -74,7 +75,8 @@ def proof(facts: Mapping[str, Any]) -> Told:
 
 def _missing(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     ran = {str(layer.get("layer")) for layer in records(certificate.get("layers"))}
-    doubts = [f"The layer {name} is missing." for name in REQUIRED_LAYERS if name not in ran]
+    required = required_layers(str(certificate.get("recipe")))
+    doubts = [f"The layer {name} is missing." for name in required if name not in ran]
     for name in ("digest", "artifact_digest", "data_version"):
         if not certificate.get(name):
             doubts.append(f"The certificate's {name.replace('_', ' ')} is missing.")

@@ -75,12 +75,16 @@ class FakeDataVersions:
         doomed = set(digests)
         if clash := doomed & {*keep, *self.recorded.values()}:
             raise BadInput(f"{len(clash)} data versions are to be destroyed and are still in use")
+        swept = self._delete_but(self.lists.keys() - doomed)
         found = [self.lists.pop(digest) for digest in doomed if digest in self.lists]
-        return Destroyed(len(doomed), self.sweep().objects + len(found))
+        return Destroyed(len(doomed), swept + len(found))  # lists go last, as the real ones do
 
     def sweep(self) -> Destroyed:
-        named = {md5 for files in self.lists.values() for md5 in files.values()}
+        return Destroyed(0, self._delete_but(self.lists))
+
+    def _delete_but(self, kept: Collection[str]) -> int:
+        named = {md5 for digest in kept for md5 in self.lists[digest].values()}
         gone = self.content.keys() - named
         for md5 in gone:
             del self.content[md5]
-        return Destroyed(0, len(gone))
+        return len(gone)

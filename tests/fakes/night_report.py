@@ -6,6 +6,8 @@ import math
 from html.parser import HTMLParser
 from typing import Any
 
+from lethe.gate.proof.report import required_layers
+
 NDCG = "normalized_discounted_cumulative_gain_at_10"
 DATA, ARTIFACT, CERTIFICATE = "d" * 32 + ".dir", "a" * 64, "c" * 64
 CLAIM = "Version aaaa is exactly the output of recipe als on matrix mmmm"
@@ -100,6 +102,7 @@ def night() -> dict[str, Any]:
         "certificate": {
             "digest": CERTIFICATE,
             "verdict": "VERIFIED",
+            "recipe": "als",
             "artifact_digest": ARTIFACT,
             "matrix_digest": "b" * 64,
             "data_version": DATA,
@@ -118,7 +121,7 @@ def night() -> dict[str, Any]:
                     "conclusive": True,
                     "findings": [],
                 }
-                for layer in ("structure", "manifest", "replay")
+                for layer in required_layers("als")
             ],
         },
         "retired": {

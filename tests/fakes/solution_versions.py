@@ -162,6 +162,11 @@ class FakeSolutionVersions:
         if run and info is not None:
             del self.runs.kept[info.run_id]
 
+    def sweep(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and int(path.name) not in self.kept:
+                shutil.rmtree(path)
+
     def _known(self, version: int) -> VersionInfo:
         if version not in self.kept:
             raise StoreUnavailable("MLflow, reading a version: RESOURCE_DOES_NOT_EXIST")

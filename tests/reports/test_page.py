@@ -45,7 +45,7 @@ def test_a_promoted_night_tells_what_on_what_how_good_and_the_proof() -> None:
         "The champion has 0.1398 on the same test: no clear difference.",
         "better, beyond chance",
         "21 of 100 tries",
-        "Proved: all 3 layers of verification passed",
+        "Proved: all 6 layers of verification passed",
         CLAIM,
         CERTIFICATE,
         ARTIFACT,
@@ -68,6 +68,31 @@ def test_a_promoted_night_tells_what_on_what_how_good_and_the_proof() -> None:
 
 def test_the_same_facts_give_the_same_page() -> None:
     assert render(night()) == render(night())
+
+
+def test_a_recipe_without_equations_is_proved_by_three_layers() -> None:
+    def three(facts: dict[str, Any]) -> None:
+        facts["certificate"]["recipe"] = "lightfm"
+        del facts["certificate"]["layers"][3:]
+
+    assert "Proved: all 3 layers of verification passed" in Page(render(with_change(three))).text()
+
+
+def test_a_layers_controls_and_what_would_help_are_told() -> None:
+    def silent(facts: dict[str, Any]) -> None:
+        facts["certificate"]["verdict"] = "INCONCLUSIVE"
+        facts["certificate"]["layers"][5] |= {
+            "conclusive": False,
+            "passed": False,
+            "advice": "more iterations",
+            "controls": [
+                {"name": "members", "wanted": "at least 99%", "found": "7 of 400", "passed": False}
+            ],
+        }
+
+    text = Page(render(with_change(silent))).text()
+    for fact in ("members: 7 of 400 (wanted: at least 99%)", "What would help: more iterations"):
+        assert fact in text, fact
 
 
 def test_a_page_without_facts_says_so_and_claims_nothing() -> None:
@@ -115,7 +140,9 @@ def layer(number: int, **changes: Any) -> Callable[[dict[str, Any]], Any]:
         (certificate(verdict="verified"), "states no verdict"),
         (certificate(layers=[]), "layer structure is missing"),
         (certificate(layers=None), "layer replay is missing"),
-        (lambda facts: facts["certificate"]["layers"].pop(), "layer replay is missing"),
+        (lambda facts: facts["certificate"]["layers"].pop(), "layer contribution is missing"),
+        (lambda facts: facts["certificate"]["layers"].pop(2), "layer replay is missing"),
+        (certificate(recipe=None, layers=[]), "layer contribution is missing"),
         (layer(1, passed=False), "layer manifest did not pass"),
         (layer(1, passed=None), "layer manifest did not pass"),
         (layer(1, passed="yes"), "layer manifest did not pass"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import Solution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """What is judged, and against what.
 
@@ -20,6 +21,10 @@ class Case:
     the manifest names, None if it has no such entry. `environment` is this process's;
     `data_version` is the digest of the data the matrix was rebuilt from. `replay` runs the recipe
     cold on a matrix and returns the SHA-256 of each array it learned.
+
+    `suspects` are people who must have left no trace, by group ("erased", "objecting",
+    "restricted", "canary"): weights as in `retained.csr`, float32 CSR in its columns, one row a
+    person. Their histories are read for this alone and nothing about one of them is told.
     """
 
     artifact_digest: str
@@ -34,3 +39,4 @@ class Case:
     data_version: str
     environment: Mapping[str, str]
     replay: Callable[[InteractionMatrix], Mapping[str, str]]
+    suspects: Mapping[str, Any] = field(default_factory=dict)

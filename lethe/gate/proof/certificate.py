@@ -144,19 +144,21 @@ def issue(
     }
     payload = canonical_json(statement)
     signature = key.sign(_pre_authentication(PAYLOAD_TYPE, payload))
-    envelope = canonical_json(
+    return check(_envelope(payload, {key_id(key.public_key()): signature}), [key.public_key()])
+
+
+def _envelope(payload: bytes, signatures: Mapping[str, bytes]) -> bytes:
+    """The one DSSE envelope around a payload and its signatures (key id -> 64 bytes)."""
+    return canonical_json(
         {
             "payloadType": PAYLOAD_TYPE,
             "payload": base64.b64encode(payload).decode(),
             "signatures": [
-                {
-                    "keyid": key_id(key.public_key()),
-                    "sig": base64.b64encode(signature).decode(),
-                }
+                {"keyid": name, "sig": base64.b64encode(signature).decode()}
+                for name, signature in signatures.items()
             ],
         }
     )
-    return check(envelope, [key.public_key()])
 
 
 def check(envelope: bytes, trusted: Sequence[Ed25519PublicKey]) -> Certificate:
@@ -178,6 +180,9 @@ def check(envelope: bytes, trusted: Sequence[Ed25519PublicKey]) -> Certificate:
         raise VerificationRefused("the certificate is not a DSSE envelope") from None
     if payload_type != PAYLOAD_TYPE:
         raise VerificationRefused("the certificate holds another payload type")
+    # Base64 and JSON have several spellings of one value; only ours is this certificate.
+    if _envelope(payload, signatures) != envelope:
+        raise VerificationRefused("the certificate is not spelled as it was issued")
     if not _signed_by_one_of(trusted, payload, signatures):
         raise VerificationRefused("no trusted key signed the certificate")
     try:

@@ -8,6 +8,19 @@ from enum import StrEnum
 from typing import Any
 
 REQUIRED_LAYERS = ("structure", "manifest", "replay")
+ALGEBRA_LAYERS = ("normal_equations", "stationarity", "contribution")
+_WITHOUT_ALGEBRA = frozenset({"lightfm"})
+
+
+def required_layers(recipe: str) -> tuple[str, ...]:
+    """The layers without which a version of this recipe is refused.
+
+    Only a recipe that has no equations to check is let off the last three.
+
+    >>> len(required_layers("als")), len(required_layers("lightfm")), len(required_layers("new"))
+    (6, 3, 6)
+    """
+    return REQUIRED_LAYERS if recipe in _WITHOUT_ALGEBRA else REQUIRED_LAYERS + ALGEBRA_LAYERS
 
 
 class Verdict(StrEnum):
@@ -28,8 +41,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A known case that the layer must answer rightly in every run, or else it cannot answer."""
+
+    name: str
+    wanted: str
+    found: str
+    passed: bool
+
+
+@dataclass(frozen=True)
 class LayerResult:
-    """One layer's answer. `value` and `threshold` are short texts for a reader."""
+    """One layer's answer.
+
+    `value`, `threshold` and `statistic` (what was measured) are short texts for a reader.
+    `advice` says which setting would help a layer that could not answer.
+    """
 
     layer: str
     question: str
@@ -37,6 +64,9 @@ class LayerResult:
     value: str
     findings: tuple[Finding, ...]
     conclusive: bool = True
+    statistic: str = ""
+    controls: tuple[Control, ...] = ()
+    advice: str = ""
 
     @property
     def passed(self) -> bool:
@@ -64,7 +94,8 @@ class Report:
     def verdict(self) -> Verdict:
         """REFUSED before INCONCLUSIVE before VERIFIED; a missing layer refuses."""
         ran = {layer.layer for layer in self.layers}
-        if any(layer.findings for layer in self.layers) or not ran.issuperset(REQUIRED_LAYERS):
+        required = required_layers(self.recipe)
+        if any(layer.findings for layer in self.layers) or not ran.issuperset(required):
             return Verdict.REFUSED
         if not all(layer.conclusive for layer in self.layers):
             return Verdict.INCONCLUSIVE
@@ -74,6 +105,25 @@ class Report:
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the layers."""
         return tuple(finding for layer in self.layers for finding in layer.findings)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not VERIFIED, in order of the layers, and what would help; empty if it is."""
+        told = [f"{f.layer}: {f.rule}: {f.count}" for f in self.findings]
+        for layer in self.layers:
+            if not layer.conclusive:
+                failed = [
+                    f"{control.name}: {control.found}, wanted {control.wanted}"
+                    for control in layer.controls
+                    if not control.passed
+                ]
+                told.append(
+                    f"{layer.layer}: could not answer ({'; '.join(failed) or layer.value})"
+                    + (f"; what would help: {layer.advice}" if layer.advice else "")
+                )
+        ran = {layer.layer for layer in self.layers}
+        missing = [name for name in required_layers(self.recipe) if name not in ran]
+        return (*told, *(f"{name}: did not run" for name in missing))
 
     def facts(self) -> dict[str, Any]:
         """The report as JSON: the certificate's predicate."""
@@ -97,6 +147,17 @@ class Report:
                     "value": layer.value,
                     "passed": layer.passed,
                     "conclusive": layer.conclusive,
+                    "statistic": layer.statistic,
+                    "controls": [
+                        {
+                            "name": control.name,
+                            "wanted": control.wanted,
+                            "found": control.found,
+                            "passed": control.passed,
+                        }
+                        for control in layer.controls
+                    ],
+                    "advice": layer.advice,
                     "findings": [
                         {"rule": finding.rule, "count": finding.count} for finding in layer.findings
                     ],

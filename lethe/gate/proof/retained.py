@@ -10,7 +10,7 @@ pseudonyms, and nothing is read that the trainer wrote. What the two share is th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from lethe.interactions.training.matrix import Features, InteractionMatrix
 
 _MILLION = 1_000_000
 _COLUMNS = ["user", "item", "event_type", "event_value"]
+_RULES = ("event_value_minimum", "event_weights", "minimum_item_users", "minimum_user_items",
+          "maximum_weight", "item_attributes", "user_attributes", "category_separator",
+          "blank_values", "minimum_category_rows", "maximum_categories")  # fmt: skip
 
 
 def rebuild(
@@ -36,8 +39,11 @@ def rebuild(
     `definition` holds the rules of the training section as recorded with the version.
 
     Raises:
-        ArtifactCorrupt: the folder holds no shards, a page fails its checksum, or nothing is left.
+        ArtifactCorrupt: the folder holds no shards, a page fails its checksum, a rule or an
+            attribute that the definition needs is missing, or nothing is left.
     """
+    if missing := sum(name not in definition for name in _RULES):
+        raise ArtifactCorrupt(f"{missing} rules of the matrix were not recorded with the version")
     events = _allowed(_events(folder), is_barred)
     events = _weighted(events, definition)
     pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
@@ -56,18 +62,42 @@ def rebuild(
     )
 
 
+def histories(
+    folder: Path,
+    is_wanted: Callable[[str], bool],
+    items: tuple[str, ...],
+    definition: Mapping[str, Any],
+) -> sparse.csr_matrix:
+    """What people who must not be there would have been trained on, had they been.
+
+    Weights as in `rebuild`, float32 CSR with `items` as columns and one row for each wanted person
+    who has an event on one of them; the rows' order says nothing. Rare items and short histories
+    are kept: they were counted among others.
+
+    Raises:
+        ArtifactCorrupt: the folder holds no shards, or a page fails its checksum.
+    """
+    found = [_allowed(shard, lambda user: not is_wanted(user)) for shard in _shards(folder)]
+    events = _weighted(pa.concat_tables(found), definition)
+    events = events.filter(pc.is_in(events["item"], value_set=pa.array(items, pa.string())))
+    pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
+    users = tuple(sorted(set(pairs["user"].to_pylist())))
+    return _cells(pairs, users, items, float(definition["maximum_weight"]))
+
+
 def _events(folder: Path) -> pa.Table:
+    return pa.concat_tables(_shards(folder))
+
+
+def _shards(folder: Path) -> Iterator[pa.Table]:
     shards = sorted(path for path in folder.glob("*/*.parquet") if path.is_file())
     if not shards:
         raise ArtifactCorrupt("the data version holds no shard")
     try:
-        tables = [
-            pq.read_table(path, columns=_COLUMNS, page_checksum_verification=True)
-            for path in shards
-        ]
+        for path in shards:
+            yield pq.read_table(path, columns=_COLUMNS, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         raise ArtifactCorrupt("a shard of the data version is not readable") from None
-    return pa.concat_tables(tables)
 
 
 def _allowed(events: pa.Table, is_barred: Callable[[str], bool]) -> pa.Table:
@@ -127,6 +157,8 @@ def _features(
     known = set(ids)
     wanted = definition[f"{key}_attributes"]
     attributes = [name for name in table.column_names if name != key]
+    if wanted is not None and not set(wanted) <= set(attributes):
+        raise ArtifactCorrupt(f"{path.name} of the data version lacks an attribute")
     held: dict[str, set[str]] = {name: set() for name in ids}
     for attribute in attributes if wanted is None else wanted:
         column: dict[str, set[str]] = {}

@@ -12,11 +12,17 @@ did not run at all makes it REFUSED.
 
 from __future__ import annotations
 
+from lethe.gate.proof.als.equations import normal_equations
+from lethe.gate.proof.als.objective import Objective
+from lethe.gate.proof.als.presence import contribution
+from lethe.gate.proof.als.stationarity import stationarity
 from lethe.gate.proof.case import Case
 from lethe.gate.proof.layers import manifest_layer, replay, structure
 from lethe.gate.proof.report import Finding, LayerResult, Report, Verdict
 
-__all__ = ["Case", "Finding", "LayerResult", "Report", "Verdict", "verify"]
+__all__ = ["Case", "Finding", "LayerResult", "Report", "Verdict", "algebra_layers", "verify"]
+
+_EQUATIONS = frozenset({"als"})
 
 
 def verify(case: Case) -> Report:
@@ -36,5 +42,24 @@ def verify(case: Case) -> Report:
         environment=case.environment,
         users=len(case.stored.users),
         items=len(case.stored.items),
-        layers=(structure(case), manifest_layer(case), replay(case)),
+        layers=(structure(case), manifest_layer(case), replay(case), *algebra_layers(case)),
+    )
+
+
+def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
+    """Layers 4 to 6, for a recipe that has equations to check; else none.
+
+    Raises:
+        ArtifactCorrupt: the manifest lacks a hyper-parameter that the equations need.
+    """
+    if case.stored.manifest.recipe not in _EQUATIONS:
+        return ()
+    objective = Objective.of(case)
+    first = normal_equations(objective)
+    at = objective.minimised()
+    seed = int(case.retained.digest[:12], 16)
+    return (
+        first,
+        stationarity(at),
+        contribution(objective, at.field, case.suspects, seed),
     )

@@ -1,0 +1,86 @@
+"""Interaction matrices to measure on: read as a night reads them, or drawn."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from scipy import sparse
+
+from lethe import sample
+from lethe.interactions.columns import USER
+from lethe.interactions.intake.reading import read_interactions, survey
+from lethe.interactions.intake.rules import IntakeRules, LandedFile
+from lethe.interactions.rights.identity import canonical_id, pseudonym
+from lethe.interactions.shards.store import ShardStore
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.interactions.training.snapshot import SnapshotRules, build
+from lethe.interactions.training.windows import TrainingSet
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = b"a key for measurements only....."
+
+
+def read(name: str, data: Path) -> InteractionMatrix:
+    """A data set through intake, shards and snapshot, as a night would read it."""
+    sections: dict[str, Any] = {"intake": {}, "training": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        landing = Path(folder) / "landing"
+        landing.mkdir()
+        if name == "shop":
+            sample.write_history(landing, 120, 20240301)
+        else:
+            example = ROOT / "examples" / f"{name}.params.yaml"
+            sections = yaml.safe_load(example.read_text(encoding="utf-8"))
+            for path in (data / name).iterdir():
+                shutil.copy(path, landing / path.name)
+        rules = IntakeRules.model_validate(sections["intake"])
+        store = ShardStore(Path(folder) / "interactions")
+        with store.batch() as batch:
+            for table in _tables(landing, rules):
+                batch.add(table)
+        store.seal(0, "0" * 64)
+        into = Path(folder) / "training"
+        build(store, frozenset(), SnapshotRules.model_validate(sections["training"]), into, 0, "")
+        return TrainingSet.read(into).matrix("all")
+
+
+def _tables(landing: Path, rules: IntakeRules) -> Iterator[pa.Table]:
+    for file in survey(landing, rules):
+        if not isinstance(file, LandedFile) or file.kind != "interactions":
+            continue
+        for part in read_interactions(file, rules):
+            coded = part.table[USER].combine_chunks().dictionary_encode()
+            names = [pseudonym(KEY, canonical_id(text), 0) for text in coded.dictionary.to_pylist()]
+            column = pa.array(names, pa.string()).take(coded.indices)
+            yield part.table.set_column(part.table.column_names.index(USER), USER, column)
+
+
+def synthetic(pairs: int) -> InteractionMatrix:
+    """Power-law items, 25 pairs a user on average."""
+    draw = np.random.default_rng(0)
+    users, items = pairs // 25, max(500, pairs // 100)
+    popularity = 1.0 / np.arange(1, items + 1) ** 0.8
+    rows = draw.choice(users, int(pairs * 1.12), p=_power(draw, users))
+    columns = draw.choice(items, len(rows), p=popularity / popularity.sum())
+    csr = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (users, items))
+    csr.data[:] = 1
+    csr.sort_indices()
+    kept = csr[np.diff(csr.indptr) > 0]
+    kept = kept[:, np.bincount(kept.indices, minlength=items) > 0].tocsr()
+    return InteractionMatrix(
+        tuple(f"{k:032x}" for k in range(kept.shape[0])),
+        tuple(f"{k:09d}" for k in range(kept.shape[1])),
+        kept,
+    )
+
+
+def _power(draw: np.random.Generator, users: int) -> Any:
+    weight = draw.gamma(1.2, size=users) + 0.05
+    return weight / weight.sum()

@@ -1,0 +1,115 @@
+"""The stored artifact and the retained matrix, lined up for the equations of ALS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lethe.errors import ArtifactCorrupt
+from lethe.gate.proof.algebra import (
+    Doubles,
+    FoldIn,
+    ItemEquations,
+    ItemSides,
+    blocks,
+    confidences,
+    item_sides,
+)
+from lethe.gate.proof.als.contribution import Field
+from lethe.gate.proof.case import Case
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Objective:
+    """Stored factors in the order of the retained matrix.
+
+    `confidence` is c of the retained, float64 CSR (n_users, n_items). `users` is float32
+    (n_users, f), `items` float64 (n_items, f). A retained user or item that the artifact lacks has
+    a row of zeros, one that it has too many is left out; layer 1 counts them.
+    """
+
+    confidence: Any
+    users: npt.NDArray[np.float32]
+    items: Doubles
+    alpha: float
+    regularization: float
+
+    @classmethod
+    def of(cls, case: Case) -> Objective:
+        """Line up the case's artifact.
+
+        Raises:
+            ArtifactCorrupt: the manifest states no usable alpha or regularization.
+        """
+        stored, retained = case.stored, case.retained
+        alpha, regularization = (
+            _positive(stored.manifest.hyperparameters.get(name), name)
+            for name in ("alpha", "regularization")
+        )
+        factors = stored.factors
+        items = _lined_up(factors.item_factors, stored.items, retained.items)
+        return cls(
+            confidences(retained.csr, alpha),
+            _lined_up(factors.user_factors, stored.users, retained.users),
+            items.astype(np.float64),
+            alpha,
+            regularization,
+        )
+
+    def sides(self) -> ItemSides:
+        """The items' normal equations at the stored factors."""
+        return item_sides(self.confidence, self.users, self.items, self.regularization)
+
+    def minimised(self) -> Minimised:
+        """Replace every user's factors by the exact fold-in, block by block."""
+        fold_in = FoldIn(self.items, self.regularization)
+        equations = ItemEquations(self.items, self.regularization)
+        distance = np.zeros(len(self.users))
+        exact, found = np.zeros(len(self.users)), np.zeros(len(self.users))
+        for rows in blocks(self.confidence):
+            stored = self.users[rows].astype(np.float64)
+            X = fold_in(self.confidence[rows])
+            equations.add(self.confidence[rows], X)
+            distance[rows] = np.linalg.norm(stored - X, axis=1)
+            exact[rows], found[rows] = np.linalg.norm(X, axis=1), np.linalg.norm(stored, axis=1)
+        sides = equations.sides()
+        field = Field(sides.difference, self.items, 1.0 / sides.trace, fold_in)
+        return Minimised(sides, field, distance, exact, found)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Minimised:
+    """The objective at (X*, Y).
+
+    `distance` is |x_u - x*_u|, `exact` |x*_u| and `found` |x_u|, each float64 (n_users,).
+    """
+
+    sides: ItemSides
+    field: Field
+    distance: Doubles
+    exact: Doubles
+    found: Doubles
+
+
+def _positive(value: object, name: str) -> float:
+    number = float(value) if isinstance(value, int | float) else float("nan")
+    if not (np.isfinite(number) and number > 0):
+        raise ArtifactCorrupt(f"the manifest states no {name} that the equations could use")
+    return number
+
+
+def _lined_up(
+    rows: npt.NDArray[np.float32], names: Sequence[str], wanted: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    if tuple(names) == tuple(wanted):
+        return rows
+    place = {name: row for row, name in enumerate(names)}
+    lined = np.zeros((len(wanted), rows.shape[1]), dtype=np.float32)
+    for row, name in enumerate(wanted):
+        if name in place:
+            lined[row] = rows[place[name]]
+    return lined

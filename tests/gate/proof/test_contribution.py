@@ -1,0 +1,136 @@
+"""How many copies of a history the item factors hold: identities, controls and their failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from lethe.gate.proof.algebra import FoldIn, confidences, item_sides
+from lethe.gate.proof.als import controls
+from lethe.gate.proof.als.contribution import Field, People
+from tests.solutions.histories import history
+
+REG = 4.0
+
+
+def scene(seed: int = 0, users: int = 40, alpha: float = 3.0) -> tuple[Any, Any, Any, Field]:
+    """Confidences of a small history, exact X* on random item factors, and the field there."""
+    confidence = confidences(history(users, 20, seed).csr, alpha)
+    Y = np.random.default_rng(seed).normal(size=(confidence.shape[1], 6))
+    fold_in = FoldIn(Y, REG)
+    X = fold_in(confidence)
+    sides = item_sides(confidence, X, Y, REG)
+    return confidence, X, Y, Field(sides.difference, Y, 1.0 / sides.trace, fold_in)
+
+
+def own_gradient(confidence: Any, row: int, x: Any, Y: Any) -> Any:
+    """Slow oracle: G_u = w_u x_u' with w_u = c (x . y - p) on everything."""
+    observed = confidence[row].toarray()[0]
+    c = np.where(observed != 0, observed, 1.0)
+    return np.outer(c * (Y @ x - (observed != 0)), x)
+
+
+def inner(A: Any, B: Any, weights: Any) -> float:
+    return float((weights[:, None] * A * B).sum())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 500), st.sampled_from([0.4, 1.0, 3.0, 40.0]))
+def test_a_share_is_the_weighted_projection_on_the_persons_own_gradient(
+    seed: int, alpha: float
+) -> None:
+    confidence, X, Y, field = scene(seed, 12, alpha)
+    people = People.of(confidence, field)
+    own = [own_gradient(confidence, u, X[u], Y) for u in range(len(X))]
+    size = [inner(G, G, field.weights) for G in own]
+    push = [-inner(field.gradient, G, field.weights) for G in own]
+    np.testing.assert_allclose(people.size, size, rtol=1e-7)
+    np.testing.assert_allclose(people.push, push, rtol=1e-6, atol=1e-9 * max(size))
+    np.testing.assert_allclose(people.alone() * size, push, rtol=1e-6, atol=1e-9 * max(size))
+
+
+def test_the_whole_gradient_is_the_sum_of_everybodys_own_and_the_regularisation() -> None:
+    confidence, X, Y, field = scene()
+    whole = sum(own_gradient(confidence, u, X[u], Y) for u in range(len(X))) + REG * Y
+    np.testing.assert_allclose(field.gradient, whole, atol=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 500), st.integers(0, 39))
+def test_pretending_a_member_is_missing_gives_one_more_without_retraining(
+    seed: int, row: int
+) -> None:
+    """The law behind the positive control: a = 1 + s_u, against the gradient built without u."""
+    confidence, X, Y, field = scene(seed)
+    left = np.arange(len(X)) != row
+    gradient = item_sides(confidence[left], X[left], Y, REG).difference
+    missing = Field(gradient, Y, field.weights, field.fold_in)
+    s = People.of(confidence[[row]], field).alone()[0]
+    assert People.of(confidence[[row]], missing).alone()[0] == pytest.approx(1 + s, rel=1e-8)
+
+
+def test_people_are_solved_for_jointly_as_by_least_squares() -> None:
+    confidence, X, Y, field = scene(3)
+    chosen = [1, 5, 9, 20]
+    weight = np.sqrt(field.weights)[:, None]
+    columns = [(weight * own_gradient(confidence, u, X[u], Y)).ravel() for u in chosen]
+    oracle = np.linalg.lstsq(np.stack(columns, 1), -(weight * field.gradient).ravel())[0]
+    np.testing.assert_allclose(
+        People.of(confidence[chosen], field).jointly(), oracle, rtol=1e-6, atol=1e-9
+    )
+
+
+def test_of_two_alike_who_are_missing_each_is_found_and_of_one_a_share_and_the_whole_alone() -> (
+    None
+):
+    confidence, X, Y, field = scene(4)
+    twice = confidence[[3, 3]]
+    own = own_gradient(confidence, 3, X[3], Y)
+    for copies in (1.0, 2.0):
+        people = People.of(twice, Field(-copies * own, Y, field.weights, field.fold_in))
+        np.testing.assert_allclose(people.jointly(), [copies / 2] * 2, rtol=1e-6)
+        np.testing.assert_allclose(people.alone(), [copies] * 2, rtol=1e-6)
+
+
+def test_putting_people_back_takes_their_share_out_of_the_gradient() -> None:
+    confidence, X, Y, field = scene(5)
+    people = People.of(confidence[[2, 7]], field)
+    back = field.without(people, np.array([0.5, np.nan]))
+    own = own_gradient(confidence, 2, X[2], Y)
+    np.testing.assert_allclose(back.gradient, field.gradient + 0.5 * own, atol=1e-9)
+
+
+def test_a_person_without_a_known_item_has_no_measurable_share() -> None:
+    confidence, _, _, field = scene(6)
+    nobody = People.of(sparse.csr_matrix((1, confidence.shape[1])), field)
+    assert np.isnan(nobody.alone()).all()
+    assert np.isnan(nobody.jointly()).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 500), st.lists(st.integers(1, 12), min_size=1, max_size=20))
+def test_the_never_seen_have_the_wanted_lengths_and_real_weights_and_are_the_same_every_time(
+    seed: int, lengths: list[int]
+) -> None:
+    confidence = confidences(history(60, 30, seed).csr, 2.0)
+    wanted = np.array(lengths)
+    rows = [controls.never_seen(confidence, wanted, np.random.default_rng(seed)) for _ in "ab"]
+    assert (rows[0] != rows[1]).nnz == 0
+    rows[0].check_format()
+    assert (np.diff(rows[0].indptr) <= wanted).all()
+    assert (np.diff(rows[0].indptr) >= 1).all()
+    assert set(rows[0].data) <= set(confidence.data)
+    for k in range(len(lengths)):
+        items = rows[0].indices[rows[0].indptr[k] : rows[0].indptr[k + 1]]
+        assert (np.diff(items) > 0).all()
+
+
+def test_members_are_drawn_once_each_and_never_without_a_history() -> None:
+    csr = sparse.csr_matrix(np.array([[1.0], [0.0], [1.0]]))
+    csr.eliminate_zeros()
+    assert controls.members(csr, 400, np.random.default_rng(0)).tolist() == [0, 2]
