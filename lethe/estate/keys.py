@@ -57,31 +57,35 @@ def _secret(workspace: Workspace, name: str) -> bytes | None:
 def make_keys(workspace: Workspace) -> None:
     """Make what is missing and record the fingerprints; existing keys are never replaced.
 
+    Nothing is written before everything that exists was checked.
+
     Raises:
         BadConfiguration: a workspace that once had keys now lacks one. A new pseudonym key would
-            make every known person a stranger, so that is refused.
+            make every known person a stranger, so that is refused. Or both secrets are the same.
+        WrongKey: a key is not the one that this workspace was made with.
     """
-    workspace.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     known = workspace.recorded_fingerprints() if workspace.fingerprints.is_file() else {}
-    fingerprints: dict[str, str] = {}
-    for name in _SECRETS:
-        key = _secret(workspace, name)
-        if key is None:
-            if name in known:
-                raise BadConfiguration(f"the {name} key of this workspace is missing")
-            key = secrets.token_bytes(32)
-            write_bytes(workspace.keys / f"{name}.key", key.hex().encode() + b"\n")
-        fingerprints[name] = key_fingerprint(key)
+    given = {name: _secret(workspace, name) for name in _SECRETS}
     pem = _given("signing", workspace.keys / "signing.key")
-    if pem is None:
-        pem = private_pem(new_signing_key())
-        write_bytes(workspace.keys / "signing.key", pem)
-    public = read_signing_key(pem).public_key()
-    write_bytes(workspace.keys / "signing.pub", public_pem(public), mode=0o644)
+    for name, key in (*given.items(), ("signing", pem)):
+        if key is None and name in known:
+            raise BadConfiguration(f"the {name} key of this workspace is missing")
+    secret = {name: given[name] or secrets.token_bytes(32) for name in _SECRETS}
+    Keys(**secret)  # they must differ
+    signing = new_signing_key() if pem is None else read_signing_key(pem)
+    public = signing.public_key()
+    fingerprints = {name: key_fingerprint(secret[name]) for name in _SECRETS}
     fingerprints["signing"] = key_id(public)
-    for name in _SECRETS:
-        if known.get(name, fingerprints[name]) != fingerprints[name]:
+    for name, fingerprint in fingerprints.items():
+        if known.get(name, fingerprint) != fingerprint:
             raise WrongKey(f"the {name} key is not the one this workspace was made with")
+    workspace.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in _SECRETS:
+        if given[name] is None:
+            write_bytes(workspace.keys / f"{name}.key", secret[name].hex().encode() + b"\n")
+    if pem is None:
+        write_bytes(workspace.keys / "signing.key", private_pem(signing))
+    write_bytes(workspace.keys / "signing.pub", public_pem(public), mode=0o644)
     write_json(workspace.fingerprints, fingerprints)
 
 

@@ -46,35 +46,46 @@ STORES: tuple[Store, ...] = (
           "digests and file names", "hold no ids; the site cache is emptied"),
     Store("solution versions", (".lethe/mlflow",), "id lists, factors, runs and tags",
           "versions that hold the person are destroyed, then VACUUM"),
-    Store("studies", (".lethe/optuna.db",), "hyper-parameters and scores", "hold no ids"),
+    Store("studies", (".lethe/optuna.db", ".lethe/optuna.db-journal"),
+          "hyper-parameters and scores", "hold no ids"),
     Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids"),
     Store("reports", (".lethe/reports", ".lethe/receipts", ".lethe/evidence",
                       ".lethe/certificates"), "counts and digests", "hold no ids"),
     Store("restricted", (".lethe/restricted",), "details of refusals", "emptied by the next night"),
-    Store("temporary files", (".lethe/tmp",), "anything, while a night runs",
+    Store("temporary files", (".lethe/tmp", ".lethe/experiments"), "anything, while a night runs",
           "wiped at the start and the end of a night", True),
     Store("records", (".lethe/catalogue.json", ".lethe/last-night.json", ".lethe/night.json",
                       ".lethe/night.lock", ".lethe/register.position", ".lethe/register.anchor",
-                      ".lethe/sample.json",
+                      ".lethe/sample.json", ".lethe/studies.json",
                       ".lethe/stage-error.json"), "digests and positions", "hold no ids"),
-    Store("register", (".lethe/register.db", ".lethe/register.db.lock"), "tombstones",
+    Store("register", (".lethe/register.db", ".lethe/register.db-journal",
+                       ".lethe/register.db.lock"), "tombstones",
           "kept: a tombstone is what keeps the person out"),
     Store("keys", (".lethe/keys",), "no person", "kept"),
-    Store("vault", (".lethe/vault.db",), "ids beside pseudonyms",
+    Store("vault", (".lethe/vault.db", ".lethe/vault.db-journal"), "ids beside pseudonyms",
           "the row is deleted, then VACUUM", True, True),
 )  # fmt: skip
 
 
 def files_of(workspace: Workspace, store: Store) -> Iterator[Path]:
-    """Every regular file of a store, in a stable order; symbolic links are not followed."""
+    """Every regular file of a store, in a stable order.
+
+    A place may be a symbolic link, made by the operator; links below it are not followed.
+    """
     for place in store.places:
         path = workspace.root / place
-        if path.is_file() and not path.is_symlink():
+        if path.is_file():
             yield path
         elif path.is_dir():
             for found in sorted(path.rglob("*")):
                 if found.is_file() and not found.is_symlink():
                     yield found
+
+
+def links_of(workspace: Workspace, store: Store) -> Iterator[Path]:
+    """Symbolic links inside a store: where they lead, nobody looks."""
+    for place in store.places:
+        yield from (path for path in (workspace.root / place).rglob("*") if path.is_symlink())
 
 
 def undeclared(workspace: Workspace) -> tuple[str, ...]:
