@@ -41,12 +41,16 @@ def learn(night: Night, told: dict[str, Any]) -> None:
     told["purge"] = tasks.purge(night)
     told["data"] = tasks.version(night)
     told["split"] = tasks.split(night)
-    if not steps.is_new(night, told["data"]):
-        return
-    digest = told["split"]["digest"]
-    tuned = [tasks.tune(night, digest, name) for name in night.params().tuning.recipes]
-    told["trained"] = tasks.train(night, told["data"], tuned)
-    told["version"] = tasks.record(night, told["data"], tuned, told["trained"])
-    told["certificate"] = tasks.verify(night, told["version"])
-    told["promotion"] = tasks.promote(night, told["version"], told["trained"])
-    steps.remember(night, told["data"], tuned, told["promotion"]["version"])
+    steps.take_up(night, told)
+    if "version" not in told:
+        if not steps.is_new(night):
+            return
+        digest = told["split"]["digest"]
+        told["tuned"] = [tasks.tune(night, digest, name) for name in night.params().tuning.recipes]
+        told["trained"] = tasks.train(night, told["data"], told["tuned"])
+        told["version"] = tasks.record(night, told["data"], told["tuned"], told["trained"])
+        steps.put_down(night, told)
+    if "promotion" not in told:
+        told["certificate"] = tasks.verify(night, told["version"])
+        told["promotion"] = tasks.promote(night, told["version"], told["trained"])
+        steps.remember(night, told)

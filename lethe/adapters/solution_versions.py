@@ -205,10 +205,15 @@ class SolutionVersions:
                 if run:
                     self.runs.destroy(str(stored.run_id))
                 self.client.delete_model_version(self.name, str(version))
-        self._clear()
-        self._vacuum()
+        self.sweep()
         if version in {info.version for info in self.versions()}:
             raise StoreUnavailable(f"version {version} is still registered")
+
+    @mlflow_errors("sweeping")
+    def sweep(self) -> None:
+        """Destroy what a killed `record` or `destroy` left: models that no version points to."""
+        self._clear()
+        self._vacuum()
 
     def _registered(self) -> list[ModelVersion]:
         where = f"name = '{self.name}'"

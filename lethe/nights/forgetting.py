@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.durable import read_json, sha256_json, write_json
-from lethe.estate.search import Hits, Needles, search
+from lethe.errors import ArtifactCorrupt
+from lethe.estate.search import Hits, Needles, fields_of, holds, search
 from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.rights.identity import tombstone
+from lethe.interactions.rights.identity import Identities, canonical_id, id_fault, tombstone
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.judging import Desk
 from lethe.stages import opening
+
+INTERACTIONS = "data/interactions"
+Outcome = Literal["closed", "not_found"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Retired:
     """What was destroyed, searched and closed; counts only.
 
     `champion_holds_erased` is True while no verified successor was promoted: then the requests of
-    those people stay open. `hits` counts files in which the search found somebody.
+    those people stay open. `hits` counts files in which the search found somebody, `undecoded`
+    files that could not be searched to their end.
     """
 
     versions: int
@@ -42,6 +48,23 @@ class Retired:
     searched_files: int
     hits: int
     champion_holds_erased: bool
+    undecoded: int = 0
+
+
+@dataclass(frozen=True)
+class _Tonight:
+    """What decides which requests can be closed.
+
+    `purged_at`: the register position at which the present data version was purged. `known`: the
+    tombstones of erased people that the vault still knows. `held`: those in the champion.
+    """
+
+    night: str
+    standing: Standing
+    purged_at: int
+    known: AbstractSet[str]
+    held: AbstractSet[str]
+    hits: Hits
 
 
 def retire(desk: Desk, night: str) -> Retired:
@@ -51,66 +74,82 @@ def retire(desk: Desk, night: str) -> Retired:
         StoreUnavailable: a store could not be emptied; nothing is closed then.
     """
     standing = desk.register.standing()
-    versions, tainted_champion = _destroy_solution_versions(desk, standing)
-    data_versions, objects = _destroy_data_versions(desk, standing)
+    data = opening.open_data(desk.workspace)
+    current = data.digest(INTERACTIONS)
+    known = {v.digest: v for v in Catalogue(desk.workspace.catalogue).list()}
+    purged_at = known[current].register_position if current in known else 0
+    versions, held = _destroy_solution_versions(desk, standing)
+    data_versions, objects = _destroy_data_versions(desk, data, standing)
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
-    needles = Needles.of(
-        (known[0] for known in people.values()), (known[1] for known in people.values())
-    )
-    _forget_loose_rows(desk, needles)
+    _forget_loose_rows(desk, people.values(), _late_ids(desk, standing))
+    # Whoever was erased after the purge cannot be closed tonight, and must not hold up others.
+    due = [person for stone, person in people.items() if standing.erased_at[stone] <= purged_at]
+    needles = Needles.of((person[0] for person in due), (person[1] for person in due))
     hits = search(desk.workspace, needles, before_closing=True) if needles else Hits({}, 0, 0, 0)
-    clean = not hits.total and not tainted_champion
-    closed, not_found = _close(desk, standing, frozenset(people), clean, hits, night)
-    waiting = sum(state.open for state in desk.register.requests())
+    tonight = _Tonight(night, standing, purged_at, people.keys(), held, hits)
+    closed, not_found = _close(desk, tonight)
     return Retired(
         versions=versions,
         data_versions=data_versions,
         objects=objects,
         closed=closed,
         not_found=not_found,
-        waiting=waiting,
+        waiting=sum(state.open for state in desk.register.requests()),
         searched_files=hits.files_searched,
         hits=hits.total,
-        champion_holds_erased=tainted_champion,
+        champion_holds_erased=bool(held),
+        undecoded=hits.undecoded,
     )
 
 
-def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, bool]:
-    """Destroy versions that hold an erased person; the champion only once it has a successor."""
-    destroyed, champion_holds = 0, False
+def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, AbstractSet[str]]:
+    """Destroy versions that hold an erased person; the champion only once it has a successor.
+
+    A version that cannot be read may hold anybody and goes too. Returns how many went, and the
+    tombstones of erased people in the champion.
+    """
+    destroyed, held = 0, frozenset[str]()
     champion = desk.champion()
     for info in desk.versions.versions():
-        if not desk.user_tombstones(info.version) & standing.erased:
-            continue
+        try:
+            erased = desk.user_tombstones(info.version) & standing.erased
+            doomed = bool(erased)
+        except ArtifactCorrupt:
+            if info.version == champion:
+                raise
+            erased, doomed = frozenset(), bool(standing.erased)
         if info.version == champion:
-            champion_holds = True
-            continue
-        desk.versions.destroy(info.version)
-        (desk.workspace.certificates / f"version-{info.version}.json").unlink(missing_ok=True)
-        destroyed += 1
+            held = erased
+        elif doomed:
+            (desk.workspace.certificates / f"version-{info.version}.json").unlink(missing_ok=True)
+            desk.versions.destroy(info.version)
+            destroyed += 1
+    desk.versions.sweep()  # a destruction that a kill cut off is listed nowhere
     shutil.rmtree(desk.workspace.temporary, ignore_errors=True)
     desk.workspace.temporary.mkdir(parents=True, mode=0o700, exist_ok=True)
-    return destroyed, champion_holds
+    return destroyed, held
 
 
-def _destroy_data_versions(desk: Desk, standing: Standing) -> tuple[int, int]:
+def _destroy_data_versions(desk: Desk, data: DataVersions, standing: Standing) -> tuple[int, int]:
     """Destroy data versions that hold an erased person, that nobody knows, or that are too old."""
-    data = opening.open_data(desk.workspace)
     catalogue = Catalogue(desk.workspace.catalogue)
-    current = data.digest("data/interactions")
-    known = catalogue.list()
+    current, stored, known = data.digest(INTERACTIONS), data.held(), catalogue.list()
     kept = [
         version
         for version in known
-        if version.digest == current or not _holds_erased(desk, data, version, standing)
+        if version.digest == current
+        or (version.digest in stored and not _holds_erased(desk, data, version, standing))
     ]
     needed = {info.tags.get("data_version") for info in desk.versions.versions()}
     recent = {version.digest for version in kept[-desk.params.retention.data_versions :]}
     keep = {version.digest for version in kept if version.digest in recent | needed | {current}}
-    doomed = data.held() - keep - {data.digest("data/training")}
+    # First out of the catalogue: after a kill nobody asks a half-destroyed version whom it holds,
+    # and what the catalogue does not name is destroyed by the next night.
+    catalogue.drop({version.digest for version in known} - keep)
+    keep |= {digest for digest in (current, data.digest("data/training")) if digest is not None}
+    doomed = stored - keep
     destroyed = data.destroy(doomed, keep) if doomed else None
     data.sweep()
-    catalogue.drop({version.digest for version in known} - keep)
     return len(doomed), destroyed.objects if destroyed else 0
 
 
@@ -131,28 +170,56 @@ def _any_erased(desk: Desk, users: Iterable[str], standing: Standing) -> bool:
     return any(tombstone(desk.keys.tombstone, user) in standing.erased for user in users)
 
 
-def _forget_loose_rows(desk: Desk, needles: Needles) -> None:
-    """Quarantined rows, and the sample's request files, of people who are now erased."""
-    if not needles.ids:
+def _late_ids(desk: Desk, standing: Standing) -> set[str]:
+    """Erased people in quarantine whom the vault forgot: late files bring refused rows as well.
+
+    Every field there is asked whether it is the id of somebody erased. The answer may be "yes" for
+    a number that means something else; here it is better to remove too much.
+    """
+    if not standing.erased or not desk.workspace.quarantine.is_dir():
+        return set()
+    rules = desk.params.intake.interactions
+    texts: set[str] = set()
+    for path in sorted(desk.workspace.quarantine.iterdir()):
+        texts |= fields_of(path)
+    if rules.strip_float_suffix:
+        texts |= {text.removesuffix(".0") for text in texts}
+    names = [name for name in texts if id_fault(name, rules.case_fold) is None]
+    people = Identities(desk.keys, standing).resolve(
+        [canonical_id(name, rules.case_fold) for name in names]
+    )
+    return {name for name, person in zip(names, people, strict=True) if person.erased}
+
+
+def _forget_loose_rows(desk: Desk, people: Iterable[tuple[str, str]], late: set[str]) -> None:
+    """Quarantined rows, and the sample's request files, of people who are now erased.
+
+    What the search still finds in quarantine, since it decodes more than lines, goes whole.
+    """
+    pairs = list(people)
+    names = {name for _, name in pairs} | late
+    if not names:
         return
-    Quarantine(desk.workspace.quarantine).forget({name.decode() for name in needles.ids})
-    for path in sorted((desk.workspace.state / "requests").glob("*.txt")):
-        if needles.found_in(path.read_bytes(), fields=True):
-            path.unlink()
+    quarantine = Quarantine(desk.workspace.quarantine)
+    quarantine.forget(names)
+    needles = Needles.of((pseudonym for pseudonym, _ in pairs), names)
+    for folder in (quarantine.folder, desk.workspace.state / "requests"):
+        for path in sorted(folder.glob("*")):
+            if path.is_file() and holds(path, needles, fields=True)[0]:
+                path.unlink()
+                path.with_name(f"{path.name[:12]}.reason.json").unlink(missing_ok=True)
 
 
-def _close(  # noqa: PLR0913
-    desk: Desk, standing: Standing, known: frozenset[str], clean: bool, hits: Hits, night: str
-) -> tuple[int, int]:
+def _close(desk: Desk, tonight: _Tonight) -> tuple[int, int]:
     """Close what is done: closed and not found, as counts."""
     ready = [
         (state, outcome)
         for state in desk.register.requests()
-        if state.open and (outcome := _outcome(desk, state, standing, known, clean)) is not None
+        if state.open and (outcome := _outcome(state, tonight)) is not None
     ]
     erased = {state.entry.tombstone for state, _ in ready if state.entry.action is Action.ERASE}
     evidence = {
-        state.entry.position: _write_evidence(desk, state, outcome, hits, night)
+        state.entry.position: _write_evidence(desk, state, outcome, tonight)
         for state, outcome in ready
     }
     if erased:
@@ -171,29 +238,28 @@ def _close(  # noqa: PLR0913
     return len(ready) - not_found, not_found
 
 
-def _outcome(
-    desk: Desk, state: RequestState, standing: Standing, known: frozenset[str], clean: bool
-) -> Any:
+def _outcome(state: RequestState, tonight: _Tonight) -> Outcome | None:
     """`closed`, `not_found`, or None while something is missing."""
     entry = state.entry
     if state.state == "blocked":
         return None
-    current = Catalogue(desk.workspace.catalogue).list()
-    purged_at = current[-1].register_position if current else 0
     if entry.action is Action.ERASE:
-        effective = standing.erased_at.get(entry.tombstone, entry.position)
-        if purged_at < effective:
+        if tonight.purged_at < tonight.standing.erased_at[entry.tombstone]:
             return None
-        if not state.found and entry.tombstone not in known:
+        if not state.found and entry.tombstone not in tonight.known | tonight.held:
             return "not_found"
-        return "closed" if clean and state.state == "verified" else None
+        if tonight.hits.total or entry.tombstone in tonight.held:
+            return None
     return "closed" if state.state == "verified" else None
 
 
-def _write_evidence(desk: Desk, state: RequestState, outcome: str, hits: Hits, night: str) -> str:
-    """The evidence as a file without ids, and its digest; a repeat keeps what was written first."""
+def _write_evidence(desk: Desk, state: RequestState, outcome: str, tonight: _Tonight) -> str:
+    """The evidence as a file without ids, and its digest.
+
+    Once the vault has forgotten the person nobody can search again: then what was written stays.
+    """
     path = desk.workspace.evidence / f"request-{state.entry.position}.json"
-    if not path.is_file():
+    if not path.is_file() or state.entry.tombstone in tonight.known:
         champion = desk.champion()
         tags = {info.version: info.tags for info in desk.versions.versions()}
         write_json(
@@ -204,10 +270,10 @@ def _write_evidence(desk: Desk, state: RequestState, outcome: str, hits: Hits, n
                 "received": state.entry.received,
                 "outcome": outcome,
                 "rows_removed": state.rows_removed,
-                "night": night,
+                "night": tonight.night,
                 "champion": champion,
                 "certificate": dict(tags.get(champion or 0, {})).get("certificate_digest"),
-                "search": asdict(hits),
+                "search": {**asdict(tonight.hits), "undecoded": tonight.hits.undecoded},
                 "written": opening.now(),
             },
         )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lethe.adapters.night_runs import Status
 from lethe.adapters.studies import TrialRecord
-from lethe.durable import locked, read_json, write_json
+from lethe.durable import locked, read_json, write_bytes, write_json
+from lethe.errors import Busy
 from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
 from lethe.params import Params
@@ -56,11 +60,20 @@ class Night:
     @property
     def run(self) -> str:
         """The night's MLflow run, from the journal."""
-        return str(read_json(self.workspace.journal)["run"])
+        return str(self.noted("run"))
 
     def params(self) -> Params:
         """The workspace's parameters."""
         return opening.open_params(self.workspace)
+
+    def note(self, **facts: Any) -> None:
+        """Add to the journal what a night taken up again must know; NaN is allowed in it."""
+        noted = {**read_json(self.workspace.journal), **facts}
+        write_bytes(self.workspace.journal, json.dumps(noted).encode())
+
+    def noted(self, name: str) -> Any:
+        """What `note` noted under this name, None if nothing."""
+        return read_json(self.workspace.journal).get(name)
 
     def works_on(self, data_version: str) -> None:
         """Note the data version. A night taken up again on another one gets another run.
@@ -68,12 +81,11 @@ class Night:
         A request that came in between the kill and the restart changes the data, and MLflow does
         not let a run's parameters be written twice.
         """
-        noted = read_json(self.workspace.journal)
-        if noted.get("data_version", data_version) != data_version:
+        if (self.noted("data_version") or data_version) != data_version:
             runs = opening.open_solutions(self.workspace, self.params()).runs
-            runs.end_run(noted["run"], "KILLED")
-            noted["run"] = runs.open_night(f"{self.name} on {data_version[:8]}", {})
-        write_json(self.workspace.journal, {**noted, "data_version": data_version})
+            runs.end_run(self.run, "KILLED")
+            self.note(run=runs.open_night(f"{self.name} on {data_version[:8]}", {}))
+        self.note(data_version=data_version)
 
 
 def say(step: str, text: str) -> None:
@@ -127,3 +139,52 @@ def _wipe(workspace: Workspace) -> None:
     if workspace.temporary.exists():
         shutil.rmtree(workspace.temporary)
     workspace.temporary.mkdir(parents=True, mode=0o700)
+    _sweep(workspace)
+    # One that is running keeps its copy of the data, and with it the erased of tonight: the search
+    # finds them there, and their requests wait for another night.
+    with contextlib.suppress(Busy), apart(workspace, "", 0.0):
+        pass
+
+
+def _sweep(workspace: Workspace) -> None:
+    """Delete what killed writers left half-written: it can hold somebody who is erased by now."""
+    shallow = (workspace.root, workspace.state, workspace.evidence, workspace.certificates,
+               workspace.receipts, workspace.reports, workspace.keys)  # fmt: skip
+    found = [path for folder in shallow for path in folder.glob(".*.part")]
+    for path in [*found, *(workspace.root / "data").rglob(".*.part")]:
+        if not _runs(path.name.split(".")[-2]):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def apart(workspace: Workspace, name: str, wait_seconds: float) -> Iterator[Path]:
+    """A private folder beside the nights, for one experiment at a time; it goes with the block.
+
+    What a killed experiment left goes first.
+
+    Raises:
+        Busy: another experiment is running.
+    """
+    places = workspace.state / "experiments"
+    with locked(places / "lock", wait_seconds):
+        _empty(places)
+        try:
+            yield places / name
+        finally:
+            _empty(places)
+
+
+def _empty(places: Path) -> None:
+    for folder in places.iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)

@@ -26,7 +26,7 @@ from lethe.solutions.environment import environment
 from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
 from lethe.solutions.learned import Factors
 from lethe.solutions.recipes import recipe
-from lethe.stages import opening
+from lethe.stages import opening, suspects
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def examine(desk: Desk, version: int) -> Report:
     barred = at_training.excluded
     place = desk.workspace.temporary / "retained"
     shutil.rmtree(place, ignore_errors=True)
-    opening.open_data(desk.workspace).checkout(manifest.data_version, place)
+    data = opening.open_data(desk.workspace)
+    data.checkout(manifest.data_version, place)
     retained = rebuild(
         place,
         lambda user: tombstone(desk.keys.tombstone, user) in barred,
@@ -138,6 +139,9 @@ def examine(desk: Desk, version: int) -> Report:
             data_version=manifest.data_version,
             environment=environment(),
             replay=lambda matrix: _replay(stored, matrix),
+            suspects=suspects.gather(
+                desk.workspace, data, desk.keys, at_training, manifest, place, retained
+            ),
         )
     )
 
@@ -160,15 +164,26 @@ def _replay(stored: Solution, matrix: InteractionMatrix) -> Mapping[str, str]:
     return array_digests(learned) if isinstance(learned, Factors) else {}
 
 
-def certify(desk: Desk, version: int, report: Report) -> Certificate:
-    """Sign the report, keep it beside the workspace, and tag the version with its digest."""
+def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) -> Certificate:
+    """Sign the report, keep it beside the workspace, and tag the version with its digest.
+
+    With `keep_equal` an earlier certificate that states the same stays: a night taken up again
+    must not promote a second time on another one.
+    """
     folder = desk.workspace.temporary / f"version-{version}" / "solution"
     certificate = issue(report, _digests(folder), opening.now(), open_signing_key(desk.workspace))
+    earlier = read_certificate(desk.workspace, version) if keep_equal else None
+    if earlier is not None and _stated(earlier) == _stated(certificate):
+        certificate = earlier
     write_bytes(certificate_path(desk.workspace, version), certificate.envelope, mode=0o644)
     desk.versions.tag(
         version, {"certificate_digest": certificate.digest, "verdict": certificate.verdict}
     )
     return certificate
+
+
+def _stated(certificate: Certificate) -> dict[str, Any]:
+    return {name: value for name, value in certificate.predicate.items() if name != "issued"}
 
 
 def certificate_path(workspace: Workspace, version: int) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lethe.adapters.studies import TrialRecord
+from lethe.adapters.studies import TrialRecord, forget
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.gate.proof.verification import Verdict
@@ -66,23 +66,45 @@ def split(night: Night) -> dict[str, Any]:
     return made
 
 
-def is_new(night: Night, version: Mapping[str, Any]) -> bool:
+def take_up(night: Night, told: dict[str, Any]) -> None:
+    """Add to `told` what a killed night had learned from the same data and configuration.
+
+    A promotion is taken over only while it stands; otherwise the version is judged again.
+    """
+    found = telling.taken_up(night, _key(night))
+    if found:
+        if "promotion" in found and found["promotion"]["version"] != _desk(night).champion():
+            found = {name: found[name] for name in ("tuned", "trained", "version")}
+        say("tune", f"version {found['version']} was recorded before the kill: taken up there")
+    told.update(found)
+
+
+def is_new(night: Night) -> bool:
     """False if the champion was made from exactly this data, register and configuration."""
     workspace = night.workspace
     if not workspace.last_night.is_file():
         return True
-    last = read_json(workspace.last_night)
-    desk = _desk(night)
-    champion = desk.champion()
-    same = champion is not None and last["key"] == _key(night, version)
-    if same and last["champion"] == champion:
+    last, champion = read_json(workspace.last_night), _desk(night).champion()
+    if champion is not None and (last["key"], last["champion"]) == (_key(night), champion):
         say("tune", f"nothing new since version {champion}: no retraining")
         return False
     return True
 
 
-def _key(night: Night, version: Mapping[str, Any]) -> str:
-    return sha256_json([version["digest"], night.params().learning_digest])
+def _key(night: Night) -> str:
+    """Digest of the shards, of the register's head they were purged at, and of the settings.
+
+    Not the data version's own digest: that names the landed files too, and a file in which there
+    was no row to keep is no reason to learn again.
+    """
+    sealed = read_json(night.workspace.interactions / "manifest.json")
+    data = [sealed[name] for name in ("shards", "register_position", "register_head")]
+    return sha256_json([*data, night.params().learning_digest])
+
+
+def put_down(night: Night, told: Mapping[str, Any]) -> None:
+    """Note how far the night has come, so that it is taken up there after a kill."""
+    telling.put_down(night, _key(night), told)
 
 
 def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
@@ -176,7 +198,7 @@ def verify(night: Night, number: int) -> dict[str, Any]:
     """
     desk = _desk(night)
     report = judging.examine(desk, number)
-    certificate = judging.certify(desk, number, report)
+    certificate = judging.certify(desk, number, report, keep_equal=night.resumed)
     desk.versions.runs.log_text(night.run, certificate.envelope.decode(), "certificate.json")
     desk.versions.runs.tag(
         night.run, {"verdict": certificate.verdict, "certificate_digest": certificate.digest}
@@ -184,8 +206,7 @@ def verify(night: Night, number: int) -> dict[str, Any]:
     for layer in report.layers:
         say("verify", f"{layer.layer}: {'passed' if layer.passed else 'FAILED'} ({layer.value})")
     if report.verdict is not Verdict.VERIFIED:
-        findings = tuple(f"{f.layer}: {f.rule}: {f.count}" for f in report.findings)
-        raise VerificationRefused(f"version {number} is {report.verdict.value}", findings)
+        raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
     return {"digest": certificate.digest, **certificate.predicate}
 
 
@@ -211,16 +232,34 @@ def retire(night: Night) -> dict[str, Any]:
     return asdict(done)
 
 
-def remember(night: Night, version: Mapping[str, Any], tuned: list[Tuned], champion: int) -> None:
+def forget_studies(night: Night, names: list[str]) -> int:
+    """Delete studies older than the last `retention.nights_of_studies` nights; how many went."""
+    workspace, keep = night.workspace, night.params().retention.nights_of_studies
+    path = workspace.state / "studies.json"
+    nights: list[list[str]] = read_json(path) if path.is_file() else []
+    if names not in nights:
+        nights.append(names)
+    kept = nights[-keep:]
+    needed = {name for entry in kept for name in entry}
+    old = {name for entry in nights for name in entry} - needed
+    for name in sorted(old):
+        forget(workspace.studies, name)
+    write_json(path, kept)
+    return len(old)
+
+
+def remember(night: Night, told: Mapping[str, Any]) -> None:
     """Note what the new champion was made from, for `is_new` and for tomorrow's first trials."""
+    forget_studies(night, [entry.study for entry in told["tuned"]])
     write_json(
         night.workspace.last_night,
         {
-            "key": _key(night, version),
-            "champion": champion,
-            "best": {entry.recipe: entry.hyperparameters for entry in tuned},
+            "key": _key(night),
+            "champion": told["promotion"]["version"],
+            "best": {entry.recipe: entry.hyperparameters for entry in told["tuned"]},
         },
     )
+    put_down(night, told)
 
 
 def report(night: Night, told: Mapping[str, Any], failure: LetheError | None) -> dict[str, Any]:

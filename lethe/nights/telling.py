@@ -21,6 +21,8 @@ from lethe.reports.requests import counts, listing
 from lethe.solutions.environment import environment
 from lethe.stages import opening
 
+_TAKEN_OVER = ("version", "certificate", "promotion")
+
 
 def write(
     desk: Desk, night: Night, told: Mapping[str, Any], failure: LetheError | None
@@ -149,6 +151,39 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
         "report": str(path),
         "text": "\n".join(lines),
     }
+
+
+def put_down(night: Night, key: str, told: Mapping[str, Any]) -> None:
+    """Note what was learned under `key`, so that a night taken up again tells the same."""
+    learned = {
+        "key": key,
+        **{name: told[name] for name in _TAKEN_OVER if name in told},
+        "tuned": [asdict(entry) for entry in told["tuned"]],
+        "trained": asdict(told["trained"]),
+        "trials": [(name, asdict(trial)) for name, trial in night.trials],
+        "timings": night.timings,
+    }
+    night.note(learned=learned)
+
+
+def taken_up(night: Night, key: str) -> dict[str, Any]:
+    """What the killed night had learned under the same key; empty if it had not come so far."""
+    found = night.noted("learned") if night.resumed else None
+    if found is None or found["key"] != key:
+        return {}
+    night.trials.extend((name, _record(trial)) for name, trial in found["trials"])
+    night.timings.update(found["timings"] | night.timings)
+    trained = found["trained"]
+    return {
+        **{name: found[name] for name in _TAKEN_OVER if name in found},
+        "tuned": [Tuned(**entry) for entry in found["tuned"]],
+        "trained": Trained(**{**trained, "reasons": tuple(trained["reasons"])}),
+    }
+
+
+def _record(trial: Mapping[str, Any]) -> TrialRecord:
+    steps = tuple((int(step), float(value)) for step, value in trial["steps"])
+    return TrialRecord(**{**trial, "steps": steps})
 
 
 def stored_facts(path: Path) -> dict[str, Any]:

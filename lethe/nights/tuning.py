@@ -87,7 +87,7 @@ def tune_recipe(  # noqa: PLR0913
     first: Hyperparameters | None,
     hear: HearTrial,
 ) -> Tuned:
-    """Search one recipe's space on the validation window.
+    """Search one recipe's space on the validation window, `first` (or its defaults) first.
 
     Raises:
         RecipeFailed: every trial failed.
@@ -119,7 +119,7 @@ def tune_recipe(  # noqa: PLR0913
         trials=params.tuning.trials,
         minutes=params.tuning.minutes,
         seed=params.seed,
-        first=dict(first) if first else None,
+        first=dict(first) if first else chosen.hyperparameters().model_dump(),
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.durable import read_json, write_json
 from lethe.errors import BadFile
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
@@ -22,36 +20,14 @@ from lethe.interactions.intake.rules import LandedFile
 from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id, tombstone
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing
+from lethe.interactions.shards.merging import Gathering
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
+from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 
-
-@dataclass(frozen=True)
-class IntakeReceipt:
-    """What intake counted. `dropped` and `refused` are rows by rule; `files_refused` by rule."""
-
-    files_new: int
-    files_repeated: int
-    files_refused: dict[str, int]
-    rows_read: int
-    rows_new: int
-    rows_duplicate: int
-    rows_erased: int
-    dropped: dict[str, int]
-    refused: dict[str, int]
-
-
-@dataclass(frozen=True)
-class PurgeReceipt:
-    """What the purge did: erasures asked for so far, how many of them had data, and what went."""
-
-    asked: int
-    found: int
-    not_found: int
-    users: int
-    rows: int
-    shards_rewritten: int
+# Held in memory before they are written: people for the vault, refused rows for quarantine.
+_AT_ONCE = 100_000
 
 
 @dataclass
@@ -60,6 +36,10 @@ class _Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: _Tally) -> None:
+        for name in ("files_refused", "dropped", "refused", "counts"):
+            getattr(self, name).update(getattr(other, name))
 
     def receipt(self) -> IntakeReceipt:
         return IntakeReceipt(
@@ -88,17 +68,13 @@ def interactions(workspace: Workspace, params: Params) -> None:
     standing = register.standing(upto=head.position)
     store = ShardStore(workspace.interactions, params.purge.buckets)
     vault = opening.open_vault(workspace)
-    tally = _Tally()
-    intake = _Intake(workspace, params, store, vault, Identities(keys, standing), tally)
-    taken = intake.run()
-    purged = purge(store, vault, register, standing, keys)
+    tally, receipts = _Tally(), Receipts(workspace)
+    identities = Identities(keys, standing)
+    taken = _Intake(workspace, params, store, vault, identities, tally, receipts).run()
+    receipts.took(tally.receipt(), store.rows() - int(store.manifest().get("rows", 0)))
+    purge(store, vault, register, standing, keys, receipts.purging)
     store.seal(head.position, head.digest, taken)
-    workspace.receipts.mkdir(parents=True, exist_ok=True)
-    night = read_json(workspace.journal)["name"] if workspace.journal.is_file() else None
-    write_json(
-        workspace.receipts / "interactions.json",
-        {"night": night, "intake": asdict(tally.receipt()), "purge": asdict(purged)},
-    )
+    receipts.sealed()
 
 
 @dataclass(frozen=True)
@@ -109,53 +85,68 @@ class _Intake:
     vault: Vault
     identities: Identities
     tally: _Tally
+    receipts: Receipts
+    met: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
     def run(self) -> list[str]:
-        """Take every landed file once; the digests of all files ever taken."""
+        """Take every landed file once; the digests of all files ever taken.
+
+        The files' rows are merged together at the end, each shard once. A file that turns out bad
+        adds no row, whatever it had before its fault.
+        """
         taken = set(self.store.manifest().get("taken", ()))
         quarantine = Quarantine(self.workspace.quarantine)
-        for file in survey(self.workspace.landing, self.params.intake):
-            if isinstance(file, RefusedFile):
-                self._refuse_file(quarantine, file.path, file.rule)
-            elif file.sha256 in taken:
-                self.tally.counts["repeated"] += 1
-            else:
-                try:
-                    self._take(file, quarantine)
-                except BadFile as fault:
-                    self._refuse_file(quarantine, file.path, fault.rule)
+        with self.store.batch() as batch:
+            for file in survey(self.workspace.landing, self.params.intake):
+                if isinstance(file, RefusedFile):
+                    self._refuse_file(quarantine, file, file.rule)
+                elif file.sha256 in taken:
+                    self.tally.counts["repeated"] += 1
                 else:
-                    taken.add(file.sha256)
-                    self.tally.counts["new"] += 1
+                    try:
+                        self._take(file, batch, quarantine)
+                    except BadFile as fault:
+                        self._refuse_file(quarantine, file, fault.rule)
+                    else:
+                        taken.add(file.sha256)
+                        self.tally.counts["new"] += 1
+            self._remember()
+        self.tally.counts["rows_new"] += batch.appended.rows_new
+        self.tally.counts["rows_duplicate"] += batch.appended.rows_duplicate
         return sorted(taken)
 
-    def _refuse_file(self, quarantine: Quarantine, path: Path, rule: str) -> None:
-        quarantine.file(path, rule)
+    def _refuse_file(
+        self, quarantine: Quarantine, file: LandedFile | RefusedFile, rule: str
+    ) -> None:
+        self.receipts.refusing(file.sha256, rule)
+        quarantine.file(file.path, rule)
         self.tally.files_refused[rule] += 1
 
-    def _take(self, file: LandedFile, quarantine: Quarantine) -> None:
+    def _take(self, file: LandedFile, batch: Gathering, quarantine: Quarantine) -> None:
         if file.kind == "interactions":
-            self._take_interactions(file, quarantine)
+            with batch.whole():
+                self._take_interactions(file, batch, quarantine)
         else:
             self._take_attributes(file)
 
-    def _take_interactions(self, file: LandedFile, quarantine: Quarantine) -> None:
+    def _take_interactions(
+        self, file: LandedFile, batch: Gathering, quarantine: Quarantine
+    ) -> None:
         tally, refused = _Tally(), []
-        with self.store.batch() as batch:
-            for part in read_interactions(file, self.params.intake):
-                table, erased = self._pseudonymised(part.table)
-                batch.add(table)
-                tally.counts["rows_read"] += part.rows_read
-                tally.counts["rows_erased"] += erased
-                tally.dropped.update(part.dropped)
-                tally.refused.update(row.rule for row in part.refused)
-                refused += part.refused
-        tally.counts["rows_new"] += batch.appended.rows_new
-        tally.counts["rows_duplicate"] += batch.appended.rows_duplicate
-        quarantine.rows(file.sha256, refused)
-        self.tally.counts.update(tally.counts)
-        self.tally.dropped.update(tally.dropped)
-        self.tally.refused.update(tally.refused)
+        for part in read_interactions(file, self.params.intake):
+            table, erased = self._pseudonymised(part.table)
+            batch.add(table)
+            tally.counts["rows_read"] += part.rows_read
+            tally.counts["rows_erased"] += erased
+            tally.dropped.update(part.dropped)
+            tally.refused.update(row.rule for row in part.refused)
+            refused += part.refused
+            if len(refused) >= _AT_ONCE:
+                quarantine.rows(file.sha256, refused)
+                refused.clear()
+        if refused:
+            quarantine.rows(file.sha256, refused)
+        self.tally.add(tally)
 
     def _take_attributes(self, file: LandedFile) -> None:
         kind: Literal["items", "users"] = "users" if file.kind == "users" else "items"
@@ -167,20 +158,26 @@ class _Intake:
             table = table.set_column(table.column_names.index(USER), USER, codes)
             table = table.filter(pc.invert(erased))
             self.tally.counts["rows_erased"] += int(pc.sum(erased).as_py() or 0)
+            self._remember()
         self.store.put_attributes(kind, table)
 
     def _identified(self, raw: Sequence[str]) -> tuple[list[str], dict[str, Identity]]:
-        """Canonical ids in order, and their identities; those who may stay enter the vault."""
+        """Canonical ids in order, and their identities; those who may stay are met."""
         fold = self.params.intake.interactions.case_fold
         names = [canonical_id(text, fold) for text in raw]
         distinct = list(dict.fromkeys(names))
         known = dict(zip(distinct, self.identities.resolve(distinct), strict=True))
-        self.vault.remember(
-            (identity.pseudonym, identity.tombstone, name)
-            for name, identity in known.items()
-            if not identity.erased
-        )
+        for name, identity in known.items():
+            if not identity.erased:
+                self.met[identity.pseudonym] = (identity.pseudonym, identity.tombstone, name)
+        if len(self.met) >= _AT_ONCE:
+            self._remember()
         return names, known
+
+    def _remember(self) -> None:
+        """Write those met into the vault: before their rows are, so that nobody is unknown."""
+        self.vault.remember(self.met.values())
+        self.met.clear()
 
     def _pseudonymised(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Ids become pseudonyms; rows of erased lives fall out. Also how many fell out."""
@@ -200,14 +197,20 @@ class _Intake:
         return coded, table.num_rows - coded.num_rows
 
 
-def purge(
-    store: ShardStore, vault: Vault, register: Register, standing: Standing, keys: Keys
-) -> PurgeReceipt:
+def purge(  # noqa: PLR0913
+    store: ShardStore,
+    vault: Vault,
+    register: Register,
+    standing: Standing,
+    keys: Keys,
+    note: Callable[[PurgeReceipt], None],
+) -> None:
     """Remove every erased user's rows from the shards.
 
     People are found by the tombstone of each pseudonym in the data, so that a row which a restore
     or a late file brought back goes as well. What each erasure removed is noted in the register
-    before anything is removed, so that a killed night does not lose the count.
+    before anything is removed, so that a killed night does not lose the count; `note` hears the
+    receipt before and after.
     """
     present = opening.rows_by_user(store)
     stones = {name: tombstone(keys.tombstone, name) for name in present}
@@ -221,12 +224,13 @@ def purge(
             if stone in known and state.open:
                 register.record_purge(state.entry.position, rows.get(stone, 0))
             found += stone in known or state.found
-    removed = store.purge(erased)
-    return PurgeReceipt(
+    receipt = PurgeReceipt(
         asked=len(standing.erased),
         found=found,
         not_found=len(standing.erased) - found,
-        users=removed.users,
-        rows=removed.rows,
-        shards_rewritten=removed.shards_rewritten,
+        users=len(erased),
+        rows=sum(rows.values()),
+        shards_rewritten=0,
     )
+    note(receipt)
+    note(replace(receipt, shards_rewritten=store.purge(erased).shards_rewritten))

@@ -48,7 +48,6 @@ def purge(workspace: Workspace, night: str) -> dict[str, Any]:
         receipts = {}
     return {
         "digest": made.digest,
-        "changed": made.changed,
         "intake": receipts.get("intake", {}),
         "purge": receipts.get("purge", {}),
     }
@@ -99,4 +98,4 @@ def split(workspace: Workspace) -> dict[str, Any]:
     """Step 4: reproduce `training`; what was left, and what is cold at test time."""
     made = opening.open_data(workspace).reproduce("training")
     receipt: dict[str, Any] = read_json(workspace.receipts / "training.json")
-    return {"digest": made.digest, "changed": made.changed, **receipt}
+    return {"digest": made.digest, **receipt}

@@ -1,0 +1,72 @@
+"""Who must have left no trace in a version, with the histories that could have left one.
+
+Objecting and restricted people are in the data version that was trained on. The newly erased are
+not: until they are retired, an older data version still holds them. Both are read sealed, into
+the night's private folder, for the contribution layer alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Set
+from pathlib import Path
+from typing import Any
+
+from lethe.adapters.catalogue import Catalogue, DataVersion
+from lethe.adapters.data_versions import DataVersions
+from lethe.estate.workspace import Workspace
+from lethe.gate.proof.retained import histories
+from lethe.interactions.rights.identity import Keys, tombstone
+from lethe.interactions.rights.standing import Standing
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.solutions.factors import Manifest
+
+
+def gather(  # noqa: PLR0913
+    workspace: Workspace,
+    data: DataVersions,
+    keys: Keys,
+    standing: Standing,
+    manifest: Manifest,
+    trained_on: Path,
+    retained: InteractionMatrix,
+) -> dict[str, Any]:
+    """Histories by group, in the columns of `retained`; a group without any is left out.
+
+    `standing` is that of the register position the version was trained at. `trained_on` is its
+    data version, checked out.
+    """
+
+    def one_of(people: Set[str]) -> Callable[[str], bool]:
+        return lambda user: tombstone(keys.tombstone, user) in people
+
+    def read(folder: Path, people: Set[str]) -> Any:
+        return histories(folder, one_of(people), retained.items, manifest.definition)
+
+    found = {
+        "objecting": read(trained_on, standing.objecting - standing.erased),
+        "restricted": read(trained_on, standing.restricted - standing.objecting - standing.erased),
+    }
+    older = superseded(Catalogue(workspace.catalogue).list(), data.held(), standing, manifest)
+    if older is not None:
+        place = workspace.temporary / "superseded"
+        shutil.rmtree(place, ignore_errors=True)
+        data.checkout(older.digest, place)
+        found["erased"] = read(place, standing.erased)
+        shutil.rmtree(place)
+    return {name: rows for name, rows in found.items() if rows.shape[0]}
+
+
+def superseded(
+    known: tuple[DataVersion, ...], held: Set[str], standing: Standing, manifest: Manifest
+) -> DataVersion | None:
+    """The newest other data version that was purged before the last erasure took effect."""
+    last = max((standing.erased_at[person] for person in standing.erased), default=0)
+    older = [
+        version
+        for version in known
+        if version.digest in held
+        and version.digest != manifest.data_version
+        and version.register_position < last
+    ]
+    return max(older, key=lambda version: version.register_position, default=None)

@@ -1,0 +1,147 @@
+"""A warm process: `lethe` forked from an interpreter that has loaded its tools already.
+
+A night spends half of its processor time on imports. The tests that start two dozen nights fork
+them from here; each runs the command's own `main` in a process group of its own, and can be
+killed with all that it started. Run as a program, it reads one request a line and answers with two
+lines: the process id, and at its end the exit status (negative: the signal).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TOOLS = ("flows.retrain", "mlflow.pyfunc", "optuna", "dvc.repo", "implicit.cpu.als", "lightfm",
+         "pandas", "scipy.stats", "lethe.nights.steps", "lethe.reports.page")  # fmt: skip
+PATIENCE = 120.0
+
+
+@dataclass
+class Running:
+    """One forked command: its process group, and where its standard error goes."""
+
+    warm: Warm
+    group: int
+    errors: Path
+
+    def progress(self) -> str:
+        """What it has said so far."""
+        return self.errors.read_text(encoding="utf-8")
+
+    def wait_for(self, text: str) -> None:
+        """Return as soon as it says `text`; fail when it ends or takes too long before that."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.progress():
+            assert time.monotonic() < deadline, f"never said {text!r}"
+            assert _alive(self.group), f"ended without saying {text!r}: {self.progress()[-2000:]}"
+            time.sleep(0.002)
+
+    def live(self, seconds: float) -> None:
+        """Let it run on for a while."""
+        time.sleep(seconds)
+
+    def kill(self, alone: bool = False) -> None:
+        """SIGKILL the whole group and wait until none of it is left; it must have been alive.
+
+        `alone` spares what it started, and waits for nothing.
+        """
+        (os.kill if alone else os.killpg)(self.group, signal.SIGKILL)
+        assert self.exit_status() == -signal.SIGKILL
+        while not alone and _alive(self.group):
+            time.sleep(0.005)
+
+    def exit_status(self) -> int:
+        """Wait for the end."""
+        return int(self.warm.answer())
+
+
+class Warm:
+    """The warm process, seen from the tests. One command at a time."""
+
+    def __init__(self, errors: Path) -> None:
+        self.errors = errors
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert self.answer() == "ready"
+
+    def answer(self) -> str:
+        """The next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line, f"the warm process ended with {self.process.wait(PATIENCE)}"
+        return line
+
+    def start(self, folder: Path, *arguments: str) -> Running:
+        """Fork `lethe ARGUMENTS` in a workspace."""
+        assert self.process.stdin is not None
+        self.errors.unlink(missing_ok=True)
+        request = {"arguments": arguments, "folder": str(folder), "errors": str(self.errors)}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return Running(self, int(self.answer()), self.errors)
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+def _alive(group: int) -> list[int]:
+    """Processes of a group that are more than an entry for their parent to collect."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue  # it ended while we looked
+        if int(its_group) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def _become(arguments: Sequence[str], folder: str, errors: str) -> None:
+    """In the child: a process group of its own, its own files, then the command."""
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    for descriptor, path in ((0, os.devnull), (1, os.devnull), (2, errors)):
+        mode = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(path, mode, 0o600), descriptor)
+    sys.argv = ["lethe", *arguments]
+    from lethe.cli.main import main
+
+    main()
+    sys.exit(0)
+
+
+def serve() -> None:
+    """Fork one command after the other, as asked."""
+    for tool in TOOLS:
+        importlib.import_module(tool)
+    print("ready", flush=True)
+    while line := sys.stdin.readline():
+        request = json.loads(line)
+        Path(request["errors"]).touch()
+        child = os.fork()
+        if child == 0:
+            _become(**request)
+        os.setpgid(child, child)  # the same on both sides: whoever comes first
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
