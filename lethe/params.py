@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
 from lethe.errors import BadConfiguration
+from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
 from lethe.interactions.training.snapshot import SnapshotRules
-from lethe.solutions.recipes import Dimension, recipe
+from lethe.solutions.recipes import RECIPES, Dimension, recipe
 
 
 class Section(BaseModel):
@@ -55,9 +56,13 @@ class TuningRules(Section):
         if not recipes:
             raise ValueError("at least one recipe must be searched")
         for name, space in recipes.items():
-            unknown = set(space) - set(recipe(name).hyperparameters.model_fields)
-            if unknown:
-                raise ValueError(f"recipe {name} has no hyper-parameter {sorted(unknown)}")
+            try:
+                searched = recipe(name)
+                searched.check_space(space)
+            except BadConfiguration as error:
+                raise ValueError(str(error)) from None
+            if searched.baseline:
+                raise ValueError(f"{name} is a baseline: it is scored, and never tuned or promoted")
         return recipes
 
 
@@ -98,6 +103,19 @@ class Params(Section):
     retention: RetentionRules = RetentionRules()
     environment: EnvironmentRules = EnvironmentRules()
     night: NightRules = NightRules()
+
+    @field_validator("promotion")
+    @classmethod
+    def _judgeable(cls, rule: QualityRule) -> QualityRule:
+        """A metric or a baseline that is never measured would refuse every night."""
+        if rule.metric not in metric_names():
+            raise ValueError(
+                f"no metric is called {rule.metric}; known: {', '.join(metric_names())}"
+            )
+        baselines = [name for name, entry in RECIPES.items() if entry.baseline]
+        if unknown := sorted(set(rule.must_beat) - set(baselines)):
+            raise ValueError(f"{', '.join(unknown)} is no baseline; known: {', '.join(baselines)}")
+        return rule
 
     @property
     def learning_digest(self) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,13 @@ import click
 from lethe.cli import printing
 from lethe.errors import LetheError
 
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_LAST_RESORT = 3
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--workspace",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    show_default="here",
-    help="The workspace folder.",
+    "--workspace", type=_FOLDER, default=Path(), show_default="here", help="The workspace folder."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 @click.version_option(package_name="lethe")
@@ -30,35 +31,79 @@ def lethe(context: click.Context, workspace: Path, as_json: bool) -> None:
     Exit codes: 0 done, 1 refused by a gate, 2 bad input or configuration, 3 an outside system
     failed.
     """
-    context.obj = {"folder": workspace, "json": as_json}
+    context.obj = {"workspace": workspace, "json": as_json}
 
 
-def main() -> None:
-    """Run the command and end with the exit code of the error, if any."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and end with the exit code of the error, if any.
+
+    `arguments` default to those of the process.
+    """
     from lethe.cli import nights, rights, setting_up, versions
 
     for module in (setting_up, nights, rights, versions):
         for command in module.COMMANDS:
             lethe.add_command(command)
-    as_json = "--json" in sys.argv
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        lethe(standalone_mode=False)
+        lethe(given, prog_name="lethe", standalone_mode=False)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except click.Abort:
-        click.echo("stopped", err=True)
-        sys.exit(3)
-    except click.ClickException as error:
-        printing.failure(error.format_message(), 2, as_json)
-        sys.exit(2)
-    except LetheError as error:
-        printing.failure(str(error), error.exit_code, as_json)
-        sys.exit(error.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        message, code = _told(error)
+        printing.failure(message, code, "--json" in given)
+        sys.exit(code)
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """The one sentence and the exit code of whatever ended a command.
+
+    An exception that is not ours is named by its class and place only: its message and its
+    traceback could hold a row or an id.
+    """
+    if isinstance(error, LetheError):
+        return str(error), error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or (
+        isinstance(error, click.UsageError) and error.message.startswith("Missing command")
+    ):
+        return "a command is needed; `lethe --help` lists them", 2
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.format_message()} See `{error.ctx.command_path} --help`.", 2
+    if isinstance(error, click.ClickException):
+        return error.format_message(), 2
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "stopped", _LAST_RESORT
+    frames = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if {"lethe", "flows"} & set(Path(frame.filename).parts)
+    ]
+    place = f" at {frames[-1]}" if frames else ""
+    return f"unexpected {type(error).__name__}{place}; nothing more is shown", _LAST_RESORT
+
+
+def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Take --workspace and --json after the command's name too."""
+
+    def note(context: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            context.obj[option.name] = value
+
+    for option in (
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=note, help="See `lethe --help`."
+        ),
+        click.option(
+            "--workspace", type=_FOLDER, expose_value=False, callback=note,
+            help="See `lethe --help`.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def in_workspace(function: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the opened, settled workspace to a command as its first argument, print its answer."""
-    import functools
 
     @click.pass_context
     @functools.wraps(function)
@@ -66,8 +111,8 @@ def in_workspace(function: Callable[..., Any]) -> Callable[..., Any]:
         from lethe.estate.process import settle
         from lethe.estate.workspace import Workspace
 
-        workspace = Workspace.find(context.obj["folder"])
+        workspace = Workspace.find(context.obj["workspace"])
         settle(workspace)
         printing.answer(function(workspace, **options), context.obj["json"])
 
-    return run
+    return anywhere(run)

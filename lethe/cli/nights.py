@@ -13,8 +13,11 @@ from lethe.estate.workspace import Workspace
 @click.command()
 @in_workspace
 def night(workspace: Workspace) -> dict[str, Any]:
-    """Run one night: intake, purge, version, split, tune, train, record, verify, promote, retire,
-    report."""
+    """Run one night, from what landed to the report.
+
+    The steps: intake, purge, version, split, tune, train, record, verify, promote, retire, report.
+    Whatever is refused or fails, the champion stays. A night that was killed is taken up again.
+    """
     from flows.retrain import retrain
 
     return dict(retrain(workspace=str(workspace.root)))
@@ -34,6 +37,9 @@ def experiment(
     workspace: Workspace, overrides: tuple[str, ...], data_version: str | None
 ) -> dict[str, Any]:
     """Tune and compare recipes without ever promoting one."""
+    from lethe.desk.experimenting import chosen
+
+    chosen(workspace, overrides, data_version)  # a slip is told before anything is started
     from flows.experiment import experiment as flow
 
     return dict(

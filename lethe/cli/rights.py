@@ -6,6 +6,7 @@ machine and the shell's history would see them.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import IO, Any, Literal
 
@@ -13,12 +14,13 @@ import click
 
 from lethe.cli import printing
 from lethe.cli.main import in_workspace
+from lethe.errors import BadRequest
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action
 
 _HOW = (
-    "One id a line, or a CSV column headed like the users' column of params.yaml; from --file "
-    "or standard input."
+    "Ids are one a line, or a CSV column headed like the users' column in params.yaml. All are "
+    "entered or none."
 )
 Which = Literal["open", "due", "closed", "all"]
 _VERBS = {
@@ -34,7 +36,9 @@ _VERBS = {
 def _verb(name: str, action: Action, sentence: str) -> click.Command:
     @click.command(
         name,
+        short_help=sentence,
         help=f"{sentence}\n\n{_HOW}",
+        context_settings={"allow_extra_args": True},
     )
     @click.option(
         "--file",
@@ -60,6 +64,10 @@ def _verb(name: str, action: Action, sentence: str) -> click.Command:
     ) -> dict[str, Any]:
         from lethe.desk.rights import enter
 
+        if click.get_current_context().args:
+            raise BadRequest("ids come from --file or standard input, never from the command line")
+        if source.isatty():
+            print("ids, one a line; Ctrl-D ends the list", file=sys.stderr)
         name_of_source = getattr(source, "name", "standard input")
         return enter(workspace, action, source.read(), str(name_of_source), received, reason)
 
@@ -68,11 +76,18 @@ def _verb(name: str, action: Action, sentence: str) -> click.Command:
 
 @click.command()
 @click.option(
-    "--state", type=click.Choice(["open", "due", "closed", "all"]), default="all", show_default=True
+    "--state",
+    type=click.Choice(["open", "due", "closed", "all"]),
+    default="all",
+    show_default=True,
+    help="`due` is open and due within a week, or overdue.",
 )
 @in_workspace
 def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
-    """List requests: open ones, those due or overdue, closed ones. No ids are shown."""
+    """List requests and where each stands.
+
+    No ids are shown, only positions in the register.
+    """
     from lethe.reports.requests import listing
     from lethe.stages import opening
 

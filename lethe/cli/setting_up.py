@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import in_workspace
+from lethe.cli.main import anywhere, in_workspace
 from lethe.estate.workspace import Workspace
 
 
@@ -19,12 +19,16 @@ from lethe.estate.workspace import Workspace
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Sections to lay over the default params.yaml, such as a file of examples/.",
 )
+@anywhere
 @click.pass_context
 def init(context: click.Context, folder: Path | None, params: Path | None) -> None:
-    """Make FOLDER (default: the workspace option) a workspace; again changes nothing."""
+    """Make FOLDER (default: here) a workspace.
+
+    What is there already is kept: a second time changes nothing.
+    """
     from lethe.desk.setting_up import initialise
 
-    workspace = Workspace((folder or context.obj["folder"]).resolve())
+    workspace = Workspace((folder or context.obj["workspace"]).resolve())
     printing.answer(initialise(workspace, params), context.obj["json"])
 
 
@@ -36,13 +40,33 @@ def init(context: click.Context, folder: Path | None, params: Path | None) -> No
     show_default=True,
     help="Length of the history to write.",
 )
-@click.option("--next-day", is_flag=True, help="One more day instead, with privacy requests.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--users", type=click.IntRange(50), default=2_000, show_default=True)
-@click.option("--items", type=click.IntRange(20), default=800, show_default=True)
+@click.option("--next-day", is_flag=True, help="One more day instead, with requests of rights.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Another seed is another shop.",
+)
+@click.option(
+    "--users",
+    type=click.IntRange(50),
+    default=2_000,
+    show_default=True,
+    help="Shoppers, once all have arrived.",
+)
+@click.option(
+    "--items",
+    type=click.IntRange(20),
+    default=800,
+    show_default=True,
+    help="Items, once all have arrived.",
+)
 @in_workspace
 def sample(workspace: Workspace, **size: Any) -> dict[str, Any]:
-    """Write a generated shop's export files into data/landing.
+    """Write the export files of an invented shop.
+
+    They go to data/landing, and look like any other shop's.
 
     --next-day writes the day after the last one and files of ids who ask to be erased, and who
     object, into .lethe/requests.
@@ -53,10 +77,19 @@ def sample(workspace: Workspace, **size: Any) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="Where it listens, on 127.0.0.1.",
+)
 @in_workspace
 def ui(workspace: Workspace, port: int) -> None:
-    """Open the MLflow UI on this workspace, on loopback, until interrupted."""
+    """Open the MLflow UI on this workspace.
+
+    It listens on loopback only and runs until it is interrupted.
+    """
     from lethe.desk.setting_up import serve_ui
 
     serve_ui(workspace, port)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import in_workspace
+from lethe.cli.main import anywhere, in_workspace
+from lethe.errors import VerificationRefused
 from lethe.estate.workspace import Workspace
 
 
 @click.command()
 @in_workspace
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Champion, challenger, versions, data versions, register head, and what is due."""
+    """Show champion, versions, register and requests.
+
+    One screen: champion, challenger, solution and data versions, the register's position, and how
+    many requests are open, due or overdue.
+    """
     from lethe.desk.reviewing import status as look
 
     found = look(workspace)
@@ -51,7 +58,11 @@ def _screen(found: dict[str, Any]) -> str:
 @click.argument("version", required=False, type=click.IntRange(1))
 @in_workspace
 def verify(workspace: Workspace, version: int | None) -> dict[str, Any]:
-    """Verify VERSION (default: the champion) against today's register; exits 1 if refused."""
+    """Verify a version against today's register.
+
+    VERSION defaults to the champion. A new certificate replaces the old one; exits 1 if the
+    verdict is not VERIFIED.
+    """
     from lethe.desk.reviewing import verify_again
 
     return verify_again(workspace, version)
@@ -61,7 +72,10 @@ def verify(workspace: Workspace, version: int | None) -> dict[str, Any]:
 @click.argument("version", required=False, type=click.IntRange(1))
 @in_workspace
 def report(workspace: Workspace, version: int | None) -> dict[str, Any]:
-    """Write the HTML report of VERSION (default: the last night) and say where it is."""
+    """Say where an HTML report lies.
+
+    That of the night that made VERSION; without one, that of the last night.
+    """
     from lethe.desk.reviewing import find_report
 
     return find_report(workspace, version)
@@ -80,14 +94,44 @@ def certificate() -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The public key (PEM).",
 )
+@anywhere
 @click.pass_context
 def check_certificate(context: click.Context, file: Path, key: Path) -> None:
-    """Check FILE offline against a public key; needs no workspace."""
+    """Check FILE offline against a public key.
+
+    Needs no workspace. Exits 1 if another key signed it, a byte was changed, or its verdict is
+    not VERIFIED.
+    """
     from lethe.gate.proof.certificate import check, read_public_key
 
     found = check(file.read_bytes(), [read_public_key(key)])
-    printing.answer(
-        {"signature": "valid", "digest": found.digest, **found.predicate}, context.obj["json"]
+    if found.verdict != "VERIFIED":
+        raise VerificationRefused(f"the certificate is genuine, and its verdict is {found.verdict}")
+    facts = {"signature": "valid", "digest": found.digest, **found.predicate}
+    printing.answer({**facts, "text": _reading(facts)}, context.obj["json"])
+
+
+def _reading(facts: Mapping[str, Any]) -> str:
+    """A certificate's facts for a person; each layer on a line of its own."""
+    layers = [
+        f"  {layer['layer']}: {'passed' if layer['passed'] else 'not passed'} ({layer['value']}; "
+        f"asked for: {layer['threshold']})"
+        for layer in facts["layers"]
+    ]
+    issued = datetime.fromtimestamp(facts["issued"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    rest = {
+        name: value
+        for name, value in facts.items()
+        if name not in {"signature", "verdict", "claim", "layers", "issued"}
+    }
+    return "\n".join(
+        [
+            f"signature: {facts['signature']}",
+            f"verdict: {facts['verdict']}, issued {issued}",
+            *layers,
+            facts["claim"],
+            *(f"{name}: {printing.plain(value)}" for name, value in rest.items()),
+        ]
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import build
 from lethe.nights import training, tuning
-from lethe.nights.frame import say
+from lethe.nights.frame import apart, say
 from lethe.nights.steps import finite
 from lethe.params import Params, as_flat
 from lethe.stages import opening
@@ -32,15 +31,26 @@ def run(folder: str, overrides: Sequence[str], data_version: str | None) -> dict
     Raises:
         BadConfiguration: an override is unusable, or the data version is unknown.
         RecipeFailed: every trial of a recipe failed.
+        Busy: another experiment is running.
     """
     workspace = Workspace.find(Path(folder))
     settle(workspace)
-    params = opening.open_params(workspace, overrides)
-    digest = _digest(workspace, data_version)
-    started = datetime.now(UTC)
-    place = workspace.state / "experiments" / started.strftime("%Y%m%d-%H%M%S-%f")
+    params, digest = chosen(workspace, overrides, data_version)
+    name = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    with apart(workspace, name.replace(" ", "-"), params.night.wait_seconds) as place:
+        return _run(workspace, params, digest, name, place, overrides)
+
+
+def _run(  # noqa: PLR0913
+    workspace: Workspace,
+    params: Params,
+    digest: str,
+    name: str,
+    place: Path,
+    overrides: Sequence[str],
+) -> dict[str, Any]:
     runs = opening.open_solutions(workspace, params).runs
-    run_id = runs.open_night(f"experiment {started:%Y-%m-%d %H:%M:%S}", {"data_version": digest})
+    run_id = runs.open_night(f"experiment {name}", {"data_version": digest})
     status: Any = "FAILED"
     try:
         receipt = _training_set(workspace, params, digest, place)
@@ -55,8 +65,18 @@ def run(folder: str, overrides: Sequence[str], data_version: str | None) -> dict
         status = "FINISHED"
     finally:
         runs.end_run(run_id, status)
-        shutil.rmtree(place, ignore_errors=True)
     return {"run": run_id, "data_version": digest, **result}
+
+
+def chosen(
+    workspace: Workspace, overrides: Sequence[str], data_version: str | None
+) -> tuple[Params, str]:
+    """The parameters under `overrides`, and the digest that `data_version` stands for.
+
+    Raises:
+        BadConfiguration: see `run`.
+    """
+    return opening.open_params(workspace, overrides), _digest(workspace, data_version)
 
 
 def _digest(workspace: Workspace, asked: str | None) -> str:

@@ -73,8 +73,7 @@ def verify_again(workspace: Workspace, version: int | None) -> dict[str, Any]:
         report = judging.examine(desk, number)
         certificate = judging.certify(desk, number, report)
     if report.verdict is not Verdict.VERIFIED:
-        findings = tuple(f"{f.layer}: {f.rule}: {f.count}" for f in report.findings)
-        raise VerificationRefused(f"version {number} is {report.verdict.value}", findings)
+        raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
     layers = "\n".join(f"  {layer.layer}: passed ({layer.value})" for layer in report.layers)
     path = judging.certificate_path(workspace, number)
     return {

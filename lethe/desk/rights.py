@@ -73,6 +73,7 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
     Raises:
         BadFile: see `read_ids`.
         BadRequest: the register cannot enter it, or the receipt lies in the future.
+        ArtifactCorrupt: the register was edited, or is older than the newest known head.
     """
     params = opening.open_params(workspace)
     keys = opening.open_identities(workspace)
@@ -82,8 +83,12 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
     if at > opening.now():
         raise BadRequest("the date of receipt lies in the future")
     people = Identities(keys, register.standing()).resolve(ids)
-    receipt = register.append([Request(action, person.tombstone, at, reason) for person in people])
+    receipt = register.append(
+        [Request(action, person.tombstone, at, reason) for person in people],
+        known=opening.newest_known(workspace),
+    )
     head = register.head()
+    opening.remember_head(workspace, head)
     return {
         "action": str(action),
         "asked": len(ids),

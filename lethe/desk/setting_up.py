@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,6 +17,9 @@ from lethe.durable import write_bytes
 from lethe.errors import BadConfiguration, OutsideFailure
 from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lethe.params import Params
 
 TEMPLATES = ("params.yaml", "dvc.yaml")
 
@@ -32,13 +35,18 @@ def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
         StoreUnavailable: a store cannot be made.
     """
     workspace.root.mkdir(parents=True, exist_ok=True)
+    had_parameters = workspace.params.exists()
     _write_parameters(workspace, overlay)
     workspace.state.mkdir(exist_ok=True, mode=0o700)
-    settle(workspace)
+    try:
+        params = _settled(workspace)
+    except BadConfiguration:
+        if not had_parameters:
+            workspace.params.unlink()  # or the corrected file would be refused next time
+        raise
     from lethe.estate.keys import make_keys
     from lethe.stages import opening
 
-    params = opening.open_params(workspace)
     for folder in (workspace.landing, workspace.quarantine):
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (workspace.receipts, workspace.restricted, workspace.reports):
@@ -55,6 +63,13 @@ def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
         "text": f"workspace {params.name} is ready in {workspace.root}; "
         "put export files into data/landing, or try `lethe sample`",
     }
+
+
+def _settled(workspace: Workspace) -> Params:
+    settle(workspace)  # before anything imports numpy
+    from lethe.stages import opening
+
+    return opening.open_params(workspace)
 
 
 def _write_parameters(workspace: Workspace, overlay: Path | None) -> None:

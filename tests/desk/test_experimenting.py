@@ -1,0 +1,80 @@
+"""An experiment beside the nights: it learns, tells, and leaves everything as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lethe.desk import experimenting
+from lethe.desk.reviewing import status
+from lethe.desk.rights import enter
+from lethe.errors import BadConfiguration, Busy, RecipeFailed
+from lethe.estate.workspace import Workspace
+from lethe.interactions.rights.standing import Action
+from lethe.nights.frame import apart, under_way
+from tests.watched import Shop
+
+
+def leftovers(shop: Shop) -> list[Path]:
+    return sorted((shop.root / ".lethe" / "experiments").glob("*/**/*"))
+
+
+def test_an_experiment_ranks_recipes_promotes_nothing_and_leaves_no_copy(shop: Shop) -> None:
+    workspace = Workspace.find(shop.root)
+    before = status(workspace)
+    enter(workspace, Action.OBJECT, b"somebody\n", "standard input", None, "test")
+    data = before["data_versions"][-1]["digest"]
+
+    found = experimenting.run(str(shop.root), ["tuning.trials=1", "seed=5"], data[:8])
+
+    after = status(workspace)
+    assert found["data_version"] == data
+    assert {row["name"] for row in found["leaderboard"]} == {"lightfm", "popular", "item_knn"}
+    assert "nothing was promoted" in found["text"]
+    for same in ("champion", "challenger", "versions", "data_versions"):
+        assert after[same] == before[same]
+    assert leftovers(shop) == []
+
+
+def test_a_failed_experiment_leaves_no_copy_either(shop: Shop) -> None:
+    # a learning rate at which every trial leaves the finite numbers
+    wild = "tuning.recipes.lightfm.learning_rate={kind: categorical, choices: [1.0]}"
+    epochs = "tuning.recipes.lightfm.epochs={kind: categorical, choices: [1]}"
+    with pytest.raises((RecipeFailed, BadConfiguration)):
+        experimenting.run(
+            str(shop.root), [wild, epochs, "training.item_attributes=[nowhere]"], None
+        )
+
+    assert leftovers(shop) == []
+
+
+def test_a_copy_that_a_killed_experiment_left_goes_with_the_next_one(shop: Shop) -> None:
+    dead = shop.root / ".lethe" / "experiments" / "20200101-000000-000000"
+    (dead / "interactions").mkdir(parents=True)
+    (dead / "interactions" / "b0.parquet").write_bytes(b"people")
+
+    experimenting.run(str(shop.root), ["tuning.trials=1"], None)
+
+    assert leftovers(shop) == []
+
+
+def test_one_experiment_runs_at_a_time_and_a_night_leaves_it_alone(shop: Shop) -> None:
+    workspace = Workspace.find(shop.root)
+    with apart(workspace, "first", 0.0) as place:
+        place.mkdir()
+        with pytest.raises(Busy), apart(workspace, "second", 0.0):
+            pass
+        with pytest.raises(Busy):
+            experimenting.run(str(shop.root), ["night.wait_seconds=0"], None)
+        with under_way(str(shop.root)):
+            assert place.is_dir()
+
+    assert leftovers(shop) == []
+
+
+def test_a_night_removes_what_a_killed_experiment_left(shop: Shop) -> None:
+    (shop.root / ".lethe" / "experiments" / "dead" / "training").mkdir(parents=True)
+
+    with under_way(str(shop.root)):
+        assert leftovers(shop) == []

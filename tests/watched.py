@@ -1,0 +1,90 @@
+"""Running `lethe` as its users do, in a process of its own, with every connection written down."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+
+# Python runs a module of this name first of all in every process, children included. Audit events
+# come before the call, so a connection to elsewhere is written down and then never made.
+WATCH = """
+import os
+import sys
+
+LOG = os.environ["WATCHED_CONNECTIONS"]
+LOOPBACK = {"127.0.0.1", "::1", "localhost", "", None}
+CALLS = {"socket.connect": 1, "socket.sendto": 1}
+CALLS |= {"socket.getaddrinfo": 0, "socket.gethostbyname": 0}
+
+
+def note(line):
+    with open(LOG, "a", encoding="utf-8") as log:
+        log.write(line + "\\n")
+
+
+def watch(event, arguments):
+    if event in CALLS:
+        target = arguments[CALLS[event]]
+        host = target[0] if isinstance(target, tuple) else target
+        if isinstance(host, bytes):
+            host = host.decode("ascii", "replace")
+        near = host in LOOPBACK or str(host).startswith("/")
+        note(f"{'near' if near else 'FAR'} {event} {host}")
+        if not near:
+            raise PermissionError("no connection but loopback")
+
+
+note("process " + " ".join(sys.orig_argv[1:4]))
+sys.addaudithook(watch)
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A workspace of an invented shop, and the log of every connection its commands asked for."""
+
+    root: Path
+    connections: Path
+
+    def lethe(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+        """Run `lethe` in the workspace; `options` may hold `text`, given on standard input."""
+        return run((str(BIN / "lethe"), *arguments), self.root, self.connections, **options)
+
+
+def run(
+    command: Sequence[str], folder: Path, connections: Path, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in `folder` under the watch; never raises for its exit code."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(connections),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def environment(connections: Path) -> Mapping[str, str]:
+    """This process's environment without what another workspace set, and with the watch."""
+    watch = connections.with_name(f"{connections.name}.watch")
+    watch.mkdir(exist_ok=True)
+    (watch / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_", "LETHE_", "DO_NOT", "TMPDIR"))
+    }
+    return kept | {
+        "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', os.defpath)}",
+        "PYTHONPATH": str(watch),
+        "WATCHED_CONNECTIONS": str(connections),
+    }
