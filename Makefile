@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup nightly test check format lint types imports tests bench lock clean
+.PHONY: help setup nightly test check format lint types imports tests nights bench lock clean
 
 # A shim can exist and fail, so each candidate is run, not only looked up.
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -11,6 +11,7 @@ PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do 
 	$$candidate -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$candidate; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/installed
+LONG := mission killed_nights two_nights
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,7 +56,10 @@ imports: $(STAMP)
 	@$(BIN)/lint-imports --no-cache | tail -3
 
 tests: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(LONG:%=--ignore=tests/nights/test_%.py)
+
+nights: $(STAMP) ## Run the long tests: the mission, a night killed at each step, two at once
+	@$(BIN)/python -m pytest -q $(LONG:%=tests/nights/test_%.py)
 
 bench: $(STAMP) ## Time a night beside a bare script (needs ../shared/data)
 	@$(BIN)/python benchmarks/night.py

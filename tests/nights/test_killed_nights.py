@@ -112,7 +112,8 @@ def leavings(place: Place) -> list[str]:
     left = [path for path in place.root.rglob("*") if path.name.endswith(".part")]
     left += (place.state / "tmp").iterdir()
     left += (path for path in place.landing.iterdir())
-    notes = ("night.json", "stage-error.json", "experiments")
+    left += (path for path in (place.state / "experiments").glob("*") if path.is_dir())
+    notes = ("night.json", "stage-error.json")
     left += (place.state / name for name in notes if (place.state / name).exists())
     locks = place.root / ".dvc" / "tmp" / "rwlock"
     if locks.exists() and any(read_json(locks).values()):
