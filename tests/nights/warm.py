@@ -31,6 +31,7 @@ class Running:
     warm: Warm
     group: int
     errors: Path
+    ended: int | None = None
 
     def progress(self) -> str:
         """What it has said so far."""
@@ -53,6 +54,10 @@ class Running:
 
         `alone` spares what it started, and waits for nothing.
         """
+        assert self.ended is None
+        # Never a number that means more than one group: kill(-1) reaches every process there is.
+        assert self.group > 1
+        assert os.getpgid(self.group) == self.group
         (os.kill if alone else os.killpg)(self.group, signal.SIGKILL)
         assert self.exit_status() == -signal.SIGKILL
         while not alone and _alive(self.group):
@@ -60,7 +65,9 @@ class Running:
 
     def exit_status(self) -> int:
         """Wait for the end."""
-        return int(self.warm.answer())
+        if self.ended is None:
+            self.ended = int(self.warm.answer("ended"))
+        return self.ended
 
 
 class Warm:
@@ -75,23 +82,28 @@ class Warm:
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        assert self.answer() == "ready"
+        self.running: Running | None = None
+        self.answer("ready")
 
-    def answer(self) -> str:
-        """The next line."""
+    def answer(self, kind: str) -> str:
+        """The next line, which must be of this kind."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line, f"the warm process ended with {self.process.wait(PATIENCE)}"
-        return line
+        assert line.split()[0] == kind, f"{line!r} instead of {kind}"
+        return line.split()[-1]
 
     def start(self, folder: Path, *arguments: str) -> Running:
-        """Fork `lethe ARGUMENTS` in a workspace."""
+        """Fork `lethe ARGUMENTS` in a workspace, once the command before it has ended."""
         assert self.process.stdin is not None
+        if self.running is not None:
+            self.running.exit_status()
         self.errors.unlink(missing_ok=True)
         request = {"arguments": arguments, "folder": str(folder), "errors": str(self.errors)}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        return Running(self, int(self.answer()), self.errors)
+        self.running = Running(self, int(self.answer("started")), self.errors)
+        return self.running
 
     def close(self) -> None:
         """End it."""
@@ -131,7 +143,7 @@ def serve() -> None:
     """Fork one command after the other, as asked."""
     for tool in TOOLS:
         importlib.import_module(tool)
-    print("ready", flush=True)
+    print("ready now", flush=True)
     while line := sys.stdin.readline():
         request = json.loads(line)
         Path(request["errors"]).touch()
@@ -139,8 +151,8 @@ def serve() -> None:
         if child == 0:
             _become(**request)
         os.setpgid(child, child)  # the same on both sides: whoever comes first
-        print(child, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print("started", child, flush=True)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

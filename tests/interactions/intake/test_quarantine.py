@@ -154,3 +154,19 @@ def test_a_file_that_cannot_be_decoded_is_deleted_if_its_bytes_hold_the_id(
 
 def test_nothing_shown_of_a_row_holds_an_id() -> None:
     assert "u12" not in repr(RefusedRow(1, "user: blank id", "u12,i"))
+
+
+@pytest.mark.parametrize("name", ["export.jsonl", "x.reason.json", "day.csv.jsonl"])
+def test_a_whole_file_named_like_our_own_records_is_kept_apart_from_them(
+    tmp_path: Path, name: str
+) -> None:
+    landed = tmp_path / "landing" / name
+    landed.parent.mkdir()
+    landed.write_bytes(b'{"user": "u12"}\n{"user": "u13"}\n')
+    quarantine = Quarantine(tmp_path / "quarantine")
+    target = quarantine.file(landed, "no table")
+    assert target.read_bytes() == b'{"user": "u12"}\n{"user": "u13"}\n'
+    assert quarantine.counts().files == {"no table": 1}
+    assert quarantine.counts().rows == {}
+    assert quarantine.forget({"u12"}) == 1
+    assert target.read_bytes() == b'{"user": "u13"}\n'

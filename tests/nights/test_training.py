@@ -1,0 +1,160 @@
+"""The winner is picked on the validation window, and the champion learns nothing from the test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lethe.errors import BadConfiguration, RecipeFailed
+from lethe.estate.workspace import Workspace
+from lethe.interactions.training.windows import TrainingSet
+from lethe.nights import training as nights_training
+from lethe.nights.training import CHAMPION, judge, refit, train
+from lethe.nights.tuning import Tuned, Window
+from lethe.solutions.factors import Manifest, read_solution
+from lethe.solutions.recipes import recipe
+from tests.fakes.trained_shop import params, write_training
+
+GOOD = {"factors": 8, "regularization": 1.0, "iterations": 10}
+POOR = {"components": 2, "epochs": 1, "learning_rate": 0.001}
+HEAD = (4, "c" * 64)
+DATA = "d" * 32 + ".dir"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("shop"))
+    write_training(made.training)
+    return made
+
+
+def best_of(name: str, values: dict[str, Any], value: float) -> Tuned:
+    return Tuned(name, f"{name}-study", values, value, 4, 0, 0)
+
+
+def manifest_of(workspace: Workspace, values: dict[str, Any], seed: int = 99) -> Manifest:
+    solution = refit(workspace.training, params(seed=seed), best_of("als", values, 0.0), DATA, HEAD)
+    return solution.manifest
+
+
+def test_the_winner_is_picked_on_the_validation_window_whatever_the_test_says(
+    workspace: Workspace,
+) -> None:
+    """ALS is far better on the test window, and LightFM was better on validation."""
+    tuned = [best_of("als", GOOD, 0.30), best_of("lightfm", POOR, 0.31)]
+    made = train(workspace, params(), tuned, DATA, HEAD, None)
+    assert made.recipe == "lightfm"
+    scores = {row["name"]: row["mean"] for row in made.leaderboard}
+    assert scores["als"] > 1.5 * scores["lightfm"]
+    assert made.metrics[made.metric] == scores["lightfm"]
+
+
+def test_the_stored_solution_is_a_cold_fit_on_everything(workspace: Workspace) -> None:
+    made = train(workspace, params(), [best_of("als", GOOD, 0.3)], DATA, HEAD, None)
+    stored = read_solution(Path(made.folder))
+    whole = TrainingSet.read(workspace.training).matrix("all")
+    assert stored.users == whole.users
+    assert stored.items == whole.items
+    assert stored.manifest.matrix_digest == whole.digest
+    assert (stored.manifest.register_position, stored.manifest.register_head) == HEAD
+    assert stored.manifest.definition == params().training.model_dump(mode="json")
+    fit = recipe("als")
+    values = fit.hyperparameters.model_validate(dict(stored.manifest.hyperparameters))
+    again: Any = fit.fit(whole, values, stored.manifest.seed, None)
+    assert again.digests() == stored.factors.digests()
+    assert made.hyperparameters == dict(stored.manifest.hyperparameters)
+
+
+def test_the_champion_is_fitted_on_what_tonights_recipes_are_fitted_on(
+    workspace: Workspace,
+) -> None:
+    """Its stored factors have seen the test window: scored with them it could not be beaten."""
+    champion = manifest_of(workspace, GOOD)
+    _, board, _ = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
+    shown = {row.name: row.mean for row in board}[CHAMPION]
+    window, metric = Window.read(workspace.training, "test"), params().promotion.metric
+    fit = recipe("als")
+    values = fit.hyperparameters.model_validate(GOOD)
+    fair = window.evaluate(fit.fit(window.matrix, values, 99, None)).means[metric]
+    whole = TrainingSet.read(workspace.training).matrix("all")
+    leaking = window.evaluate(_aligned(fit.fit(whole, values, 99, None), whole, window))
+    assert shown == fair
+    assert leaking.means[metric] > 1.2 * shown
+
+
+def _aligned(learned: Any, whole: Any, window: Window) -> Any:
+    """Stored factors in the rows and columns of the window's matrix."""
+    rows = [whole.users.index(user) for user in window.matrix.users]
+    columns = [whole.items.index(item) for item in window.matrix.items]
+
+    class Stored:
+        def scores(self, asked: Any) -> Any:
+            return learned.scores([rows[row] for row in asked.tolist()])[:, columns]
+
+    return Stored()
+
+
+def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = manifest_of(workspace, GOOD, seed=params().seed)
+    fits: list[str] = []
+    known = nights_training.recipe
+
+    def counted(name: str) -> Any:
+        found = known(name)
+
+        def fit(*arguments: Any) -> Any:
+            fits.append(name)
+            return found.fit(*arguments)
+
+        return replace(found, fit=fit)
+
+    monkeypatch.setattr(nights_training, "recipe", counted)
+    _, board, _ = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
+    shown = {row.name: row.mean for row in board}
+    assert shown["als"] == shown[CHAMPION]
+    assert fits.count("als") == 1
+
+
+def failing(name: str) -> Any:
+    """The table of recipes, in which the one called `name` cannot be fitted."""
+    known = nights_training.recipe
+
+    def fails(*_: Any) -> Any:
+        raise RecipeFailed(f"{name}: the fit diverged in epoch 1")
+
+    return lambda asked: replace(known(asked), fit=fails) if asked == name else known(asked)
+
+
+def test_a_contender_that_fails_is_left_out_and_a_winner_that_fails_ends_the_night(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nights_training, "recipe", failing("lightfm"))
+    best = {"als": GOOD, "lightfm": POOR}
+    judgement, board, _ = judge(workspace.training, params(), best, "als", None)
+    assert "lightfm" not in {row.name for row in board}
+    assert judgement.accepted
+    with pytest.raises(RecipeFailed, match="diverged"):
+        judge(workspace.training, params(), best, "lightfm", None)
+
+
+def test_a_baseline_that_must_be_beaten_and_fails_refuses(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+    judgement, _, _ = judge(workspace.training, params(), {"als": GOOD}, "als", None)
+    assert not judgement.accepted
+
+
+def test_without_a_study_there_is_nothing_to_train(workspace: Workspace) -> None:
+    with pytest.raises(BadConfiguration, match="no recipe was tuned"):
+        train(workspace, params(), [], DATA, HEAD, None)
+
+
+def test_a_baseline_is_never_stored(workspace: Workspace) -> None:
+    with pytest.raises(RecipeFailed, match="learns no factors"):
+        refit(workspace.training, params(), best_of("item_knn", {}, 0.9), DATA, HEAD)
