@@ -219,8 +219,8 @@ def measure(short: bool, data: Path) -> Iterator[str]:
         f"Processor seconds on one thread. One fit is {RULE.iterations} iterations (reckoned "
         f"from {MEASURED_ITERATIONS}) and the seal with {RULE.factors} factors; 100 people are "
         "tested. Memory is the peak that layers 4 to 6 allocate beside what was held before: the "
-        "factors in float32 and the matrix. A fit on two threads takes half as long, so the share "
-        "of a night's time is up to twice that of its processor time.\n"
+        "factors in float32 and the matrix. A fit on two threads may take half as long, so the "
+        "share of the clock is up to twice that of processor time.\n"
     )
     head = ("Pairs", "Users x items", "One fit", "Layer 1", "Layer 2", "Layers 4 to 6")
     yield table(
