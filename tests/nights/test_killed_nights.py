@@ -129,6 +129,11 @@ def check(place: Place, undisturbed: dict[str, Any]) -> None:
     assert leavings(place) == []
 
 
+def begins(number: int) -> str:
+    """What a night says when it comes to a step."""
+    return f"{number}/{len(STEPS)} {STEPS[number - 1]:<8} begins"
+
+
 def end(place: Place, warm: Warm, undisturbed: dict[str, Any]) -> None:
     """Start the night again and compare."""
     again = warm.start(place.root, "night")
@@ -143,7 +148,7 @@ def test_a_night_killed_as_a_step_begins_ends_as_an_undisturbed_one(
 ) -> None:
     place = eve.restore()
     night = warm.start(place.root, "night")
-    night.wait_for(f"{number}/{len(STEPS)} {STEPS[number - 1]:<8} begins")
+    night.wait_for(begins(number))
     night.kill()
     end(place, warm, undisturbed)
 
@@ -157,8 +162,8 @@ def test_a_night_killed_in_the_middle_of_every_step_ends_as_an_undisturbed_one(
     place = eve.restore()
     for number, step in enumerate(STEPS[:-1], start=1):
         night = warm.start(place.root, "night")
-        night.wait_for(f"{number}/{len(STEPS)} {step:<8} begins")
-        night.live(draw.uniform(0.1, 0.9) * undisturbed["timings"][step])
+        night.wait_for(begins(number))
+        night.live(draw.uniform(0.1, 0.9) * undisturbed["timings"][step], begins(number + 1))
         night.kill()
     end(place, warm, undisturbed)
 
@@ -169,7 +174,7 @@ def test_a_night_whose_data_stage_outlives_it_ends_as_an_undisturbed_one(
     """Only the night's own process dies, as when memory runs out: what it started runs on."""
     place = eve.restore()
     night = warm.start(place.root, "night")
-    night.wait_for("2/11 purge    begins")
-    night.live(0.5 * undisturbed["timings"]["purge"])
+    night.wait_for(begins(2))
+    night.live(0.5 * undisturbed["timings"]["purge"], begins(3))
     night.kill(alone=True)
     end(place, warm, undisturbed)

@@ -45,9 +45,11 @@ class Running:
             assert _alive(self.group), f"ended without saying {text!r}: {self.progress()[-2000:]}"
             time.sleep(0.002)
 
-    def live(self, seconds: float) -> None:
-        """Let it run on for a while."""
-        time.sleep(seconds)
+    def live(self, seconds: float, until: str) -> None:
+        """Let it run on for a while, or until it says `until`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and until not in self.progress():
+            time.sleep(0.002)
 
     def kill(self, alone: bool = False) -> None:
         """SIGKILL the whole group and wait until none of it is left; it must have been alive.
