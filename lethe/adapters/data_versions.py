@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from lethe import errors
 from lethe.adapters.catalogue import Catalogue
-from lethe.adapters.object_stores import ObjectStores
+from lethe.adapters.object_stores import ObjectStores, mend, read_lock_file
 from lethe.durable import read_json
 from lethe.errors import BadInput, Busy, LetheError, StoreUnavailable
 
@@ -82,6 +80,7 @@ class DataVersions:
             LetheError: the stage's own error, as it left it in .lethe/stage-error.json.
             StoreUnavailable: dvc failed in another way.
         """
+        mend(self.root)
         before = self._stage_digest(stage)
         (self.root / STAGE_ERROR).unlink(missing_ok=True)
         self._dvc("repro", "--no-run-cache", stage)
@@ -193,11 +192,7 @@ class DataVersions:
         return str(outs[0]["md5"]) if outs else None
 
     def _lock_file(self) -> dict[str, Any]:
-        path = self.root / "dvc.lock"
-        if not path.exists():
-            return {}
-        stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages") or {}
-        return dict(stages)
+        return read_lock_file(self.root / "dvc.lock")
 
     def _make_site_cache(self, empty: bool = False) -> None:
         folder = self.root / SITE_CACHE
@@ -219,6 +214,7 @@ class DataVersions:
         self._make_site_cache()
         deadline = time.monotonic() + self.wait_seconds
         while True:
+            mend(self.root)
             done = self._run("--wait-for-lock", command, *arguments)
             if done.returncode == 0:
                 return done.stdout

@@ -2,20 +2,24 @@
 
 A store is what DVC calls an object database; here it is only its file system, its path, and the
 rule that object `abcd..` lies at `ab/cd..`. A version ("<32 hex>.dir") is the list of a folder's
-files. Whatever else lies in a store was left by a killed process.
+files. Whatever else lies in a store was left by a killed process. So was what `mend` mends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lethe.durable import replacing
-from lethe.errors import ArtifactCorrupt, StoreUnavailable
+import yaml
+
+from lethe.durable import locked, replacing, write_json
+from lethe.errors import ArtifactCorrupt, Busy, StoreUnavailable
 
 _OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _CHUNK = 1 << 20
@@ -108,3 +112,84 @@ def _inside(relpath: str) -> str:
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ArtifactCorrupt("a data version names a file outside its folder")
     return relpath
+
+
+def mend(root: Path) -> None:
+    """Mend the notes of the repository at `root`, which dvc writes in place.
+
+    A kill can leave `dvc.lock` or the list of stage locks cut short, and dvc refuses either for
+    ever; without `dvc.lock` it runs the stages again. It can also leave locks of dead processes,
+    whose numbers others get. Does nothing while a dvc command holds the repository.
+    """
+    notes = root / ".dvc" / "tmp"
+    if notes.is_dir():
+        with (
+            contextlib.suppress(Busy),
+            locked(notes / "lock", 0),
+            locked(notes / "rwlock.lock", 0),
+        ):
+            _release_dead(notes / "rwlock")
+            _drop_damaged(root / "dvc.lock")
+
+
+def _release_dead(path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        read = {p: [one for one in holders if _is_dvc(one)] for p, holders in held["read"].items()}
+        write = {place: holder for place, holder in held["write"].items() if _is_dvc(holder)}
+        kept = {
+            "write": write,
+            "read": {place: holders for place, holders in read.items() if holders},
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        held, kept = None, {"write": {}, "read": {}}
+    if kept != held:
+        write_json(path, kept)
+
+
+def _is_dvc(holder: dict[str, Any]) -> bool:
+    """Whether the process that holds a lock still runs, and is not another of that number."""
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    command = Path("/proc") / str(holder["pid"]) / "cmdline"
+    try:
+        words = command.read_bytes().split(b"\0")
+    except OSError:  # ended meanwhile, or a system without /proc
+        return not command.parent.parent.is_dir()
+    return any(Path(os.fsdecode(word)).name == "dvc" for word in words)
+
+
+def _drop_damaged(lock_file: Path) -> None:
+    try:
+        read_lock_file(lock_file)
+    except ArtifactCorrupt:
+        lock_file.unlink()
+
+
+def read_lock_file(path: Path) -> dict[str, Any]:
+    """The stages of dvc.lock by name; none where it is absent.
+
+    Raises:
+        ArtifactCorrupt: it is not what dvc writes; `mend` takes it away.
+    """
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    if not path.is_file():
+        return {}
+    try:
+        content = COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(path.read_text(encoding="utf-8")))
+        stages = dict(content.get("stages") or {})
+        outs = [out for stage in stages.values() for out in stage.get("outs") or ()]
+        sound = all(_OBJECT.fullmatch(str(out.get("md5"))) for out in outs)
+    except (Invalid, yaml.YAMLError, UnicodeDecodeError):
+        sound = False
+    if not sound:
+        raise ArtifactCorrupt("dvc.lock is cut short; the next night mends it")
+    return stages
