@@ -56,9 +56,9 @@ imports: $(STAMP)
 	@$(BIN)/lint-imports --no-cache | tail -3
 
 tests: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(LONG:%=--ignore=tests/nights/test_%.py)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-nights: $(STAMP) ## Run the long tests: the mission, a night killed at each step, two at once
+nights: $(STAMP) ## Run only the long tests: the mission, a night killed at each step, two at once
 	@$(BIN)/python -m pytest -q $(LONG:%=tests/nights/test_%.py)
 
 bench: $(STAMP) ## Time a night beside a bare script (needs ../shared/data)
