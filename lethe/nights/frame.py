@@ -139,17 +139,18 @@ def _wipe(workspace: Workspace) -> None:
     if workspace.temporary.exists():
         shutil.rmtree(workspace.temporary)
     workspace.temporary.mkdir(parents=True, mode=0o700)
-    _sweep(workspace)
+    sweep(workspace)
     # One that is running keeps its copy of the data, and with it the erased of tonight: the search
     # finds them there, and their requests wait for another night.
     with contextlib.suppress(Busy), apart(workspace, "", 0.0):
         pass
 
 
-def _sweep(workspace: Workspace) -> None:
+def sweep(workspace: Workspace) -> None:
     """Delete what killed writers left half-written: it can hold somebody who is erased by now."""
-    shallow = (workspace.root, workspace.state, workspace.evidence, workspace.certificates,
-               workspace.receipts, workspace.reports, workspace.keys)  # fmt: skip
+    shallow = (workspace.root, workspace.root / ".dvc" / "tmp", workspace.state,
+               workspace.evidence, workspace.certificates, workspace.receipts, workspace.reports,
+               workspace.keys)  # fmt: skip
     found = [path for folder in shallow for path in folder.glob(".*.part")]
     for path in [*found, *(workspace.root / "data").rglob(".*.part")]:
         if not _runs(path.name.split(".")[-2]):
