@@ -28,7 +28,12 @@ KEY = b"a key for measurements only....."
 
 
 def read(name: str, data: Path) -> InteractionMatrix:
-    """A data set through intake, shards and snapshot, as a night would read it."""
+    """The matrix of a whole data set, read as a night would read it."""
+    return training_set(name, data).matrix("all")
+
+
+def training_set(name: str, data: Path) -> TrainingSet:
+    """A data set through intake, shards and snapshot."""
     sections: dict[str, Any] = {"intake": {}, "training": {}}
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
@@ -48,7 +53,7 @@ def read(name: str, data: Path) -> InteractionMatrix:
         store.seal(0, "0" * 64)
         into = Path(folder) / "training"
         build(store, frozenset(), SnapshotRules.model_validate(sections["training"]), into, 0, "")
-        return TrainingSet.read(into).matrix("all")
+        return TrainingSet.read(into)
 
 
 def _tables(landing: Path, rules: IntakeRules) -> Iterator[pa.Table]:

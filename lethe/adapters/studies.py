@@ -45,7 +45,7 @@ class StudyRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    random_trials: int = Field(default=8, ge=1, le=100)  # before TPE starts to model
+    random_trials: int = Field(default=4, ge=1, le=100)  # before TPE starts to model
     pruning_after_trials: int = Field(default=4, ge=1, le=100)  # completed ones, for the median
     pruning_after_steps: int = Field(default=4, ge=0, le=1000)  # earlier scores rank badly
     lock_seconds: float = Field(default=60.0, gt=0, le=3600)  # while another process writes

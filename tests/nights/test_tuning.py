@@ -16,8 +16,8 @@ from lethe.errors import RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights import tuning
-from lethe.nights.tuning import Tuned, Window, last_best, study_name, tune_recipe
-from lethe.params import Params
+from lethe.nights.tuning import Tuned, Window, last_best, study_name, study_seed, tune_recipe
+from lethe.params import Params, read_params
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
 
@@ -183,3 +183,14 @@ def test_last_nights_best_is_tried_first_and_anything_else_is_nothing(tmp_path: 
     write_json(workspace.last_night, {"best": {"als": {"factors": 9}}})
     assert last_best(workspace, "als") == {"factors": 9}
     assert last_best(workspace, "lightfm") is None
+
+
+def test_other_data_is_searched_elsewhere_and_the_same_data_in_the_same_places() -> None:
+    seeds = [study_seed(seed, digit * 64) for seed in (1, 2) for digit in "0123456789abcdef"]
+    assert len(set(seeds)) == len(seeds)
+    assert study_seed(1, "ab" * 32) == study_seed(1, "ab" * 32) < 2**32
+
+
+def test_a_default_study_models_what_it_saw_before_its_budget_ends() -> None:
+    tuning_rules = read_params(Path(__file__).parents[2] / "params.yaml").tuning
+    assert tuning_rules.trials >= 2 * tuning_rules.study.random_trials
