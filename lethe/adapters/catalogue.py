@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lethe.durable import read_json, write_json
@@ -15,7 +15,8 @@ class DataVersion:
     """One retained version of the interactions.
 
     `digest` is DVC's ("<32 hex>.dir"); rows, users and items are counts; the register's position
-    and head are those the version was purged at; `created` is Unix seconds.
+    and head are those the version was purged at; `created` is Unix seconds. `formerly`: digests
+    under which the version was known before somebody was erased from it.
     """
 
     digest: str
@@ -25,6 +26,7 @@ class DataVersion:
     register_position: int
     register_head: str
     created: int
+    formerly: tuple[str, ...] = ()
 
 
 class Catalogue:
@@ -42,7 +44,11 @@ class Catalogue:
         if not self.path.exists():
             return ()
         try:
-            return tuple(DataVersion(**entry) for entry in read_json(self.path)["versions"])
+            entries = read_json(self.path)["versions"]
+            return tuple(
+                DataVersion(**{**entry, "formerly": tuple(entry.get("formerly", ()))})
+                for entry in entries
+            )
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactCorrupt(f"{self.path.name} is not a catalogue") from error
 
@@ -58,6 +64,25 @@ class Catalogue:
         if len(kept) < len(before):
             self._write(kept)
         return len(before) - len(kept)
+
+    def replace(self, moved: Mapping[str, DataVersion]) -> None:
+        """Put versions in the place of others, by the digest they had, all in one step.
+
+        Versions that have become equal are one from then on, under all their former names.
+        """
+        kept: dict[str, DataVersion] = {}
+        for old in self.list():
+            new = moved.get(old.digest, old)
+            twin = kept.get(new.digest)
+            names = (*twin.formerly, *new.formerly) if twin else new.formerly
+            kept[new.digest] = replace(new, formerly=tuple(dict.fromkeys(names)))
+        if moved:
+            self._write(kept.values())
+
+    def today(self, digest: str) -> str:
+        """The digest that a version has now, by any that it ever had; an unknown one stays."""
+        found = (v.digest for v in self.list() if digest in {v.digest, *v.formerly})
+        return next(found, digest)
 
     def _write(self, versions: Iterable[DataVersion]) -> None:
         entries = sorted(versions, key=lambda v: v.created)

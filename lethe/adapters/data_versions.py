@@ -138,6 +138,12 @@ class DataVersions:
                 stores.copy_out(md5, into / name)
         return into
 
+    @contextlib.contextmanager
+    def rewriting(self) -> Iterator[ObjectStores]:
+        """The stores, to put versions into that forget; no dvc command runs meanwhile."""
+        with self._stores(exclusive=True) as stores:
+            yield stores
+
     def destroy(self, digests: Collection[str], keep: Collection[str] = ()) -> Destroyed:
         """Delete versions from the cache and from every configured remote.
 

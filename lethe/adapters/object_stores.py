@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from lethe.durable import locked, replacing, write_json
+from lethe.durable import locked, replacing, write_bytes, write_json
 from lethe.errors import ArtifactCorrupt, Busy, StoreUnavailable
 
 _OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -71,6 +71,36 @@ class ObjectStores:
             if seen.hexdigest() != md5:
                 raise ArtifactCorrupt(f"{target.name} in the data store does not have md5 {md5}")
             temporary.chmod(0o400)
+
+    def copy_in(self, path: Path) -> str:
+        """Put a file into every store that lacks it; its md5."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with path.open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+        self._put(path, digest.hexdigest())
+        return digest.hexdigest()
+
+    def put_version(self, files: Mapping[str, str], work: Path) -> str:
+        """Put a list of files, relative path to md5, into every store; the version's name.
+
+        The list is written as DVC writes it (dvc_data, `Tree.as_bytes`): sorted, two keys each.
+        """
+        entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+        content = json.dumps(entries, sort_keys=True).encode()
+        version = hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
+        path = work / version
+        write_bytes(path, content)
+        self._put(path, version)
+        path.unlink()
+        return version
+
+    def _put(self, path: Path, oid: str) -> None:
+        from dvc.fs import LocalFileSystem
+
+        for store in self.stores:
+            if not store.exists(oid):
+                store.add(str(path), LocalFileSystem(), oid)
 
     def delete(self, oids: Iterable[str]) -> int:
         """Delete objects, in the order given, from every store; count the copies deleted."""

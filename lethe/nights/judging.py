@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
@@ -119,7 +120,8 @@ def examine(desk: Desk, version: int) -> Report:
     place = desk.workspace.temporary / "retained"
     shutil.rmtree(place, ignore_errors=True)
     data = opening.open_data(desk.workspace)
-    data.checkout(manifest.data_version, place)
+    # The same version, should somebody have been erased from it since.
+    data.checkout(Catalogue(desk.workspace.catalogue).today(manifest.data_version), place)
     retained = rebuild(
         place,
         lambda user: tombstone(desk.keys.tombstone, user) in barred,

@@ -17,7 +17,8 @@ from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
-from lethe.nights import forgetting, judging, telling, training, tuning
+from lethe.nights import judging, telling, training, tuning
+from lethe.nights.forgetting.retiring import retire as retire_all
 from lethe.nights.frame import Night, say
 from lethe.nights.judging import Desk
 from lethe.nights.training import Trained
@@ -223,10 +224,11 @@ def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:
 
 def retire(night: Night) -> dict[str, Any]:
     """Step 10: destroy what still holds the erased, search, close requests."""
-    done = forgetting.retire(_desk(night), night.name)
+    done = retire_all(_desk(night), night.name)
     say(
         "retire",
         f"{done.versions} solution and {done.data_versions} data versions destroyed, "
+        f"{done.rewritten} rewritten, "
         f"{done.closed + done.not_found} requests closed, {done.waiting} waiting",
     )
     return asdict(done)

@@ -134,7 +134,7 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if retired:
         lines.append(
             f"destroyed: {retired['versions']} solution versions, "
-            f"{retired['data_versions']} data versions"
+            f"{retired['data_versions']} data versions; rewritten: {retired['rewritten']}"
         )
         lines.append(
             f"requests: {retired['closed']} closed, {retired['not_found']} not found, "

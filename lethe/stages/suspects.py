@@ -66,7 +66,7 @@ def superseded(
         version
         for version in known
         if version.digest in held
-        and version.digest != manifest.data_version
+        and manifest.data_version not in {version.digest, *version.formerly}
         and version.register_position < last
     ]
     return max(older, key=lambda version: version.register_position, default=None)

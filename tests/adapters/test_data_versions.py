@@ -157,6 +157,34 @@ def test_destruction_reaches_every_remote_and_the_caches_beside_them(
     assert not versions.reproduce("intake").changed
 
 
+def test_a_version_put_beside_others_is_one_of_dvcs_own_in_every_store(
+    root: Path, tmp_path: Path
+) -> None:
+    """Substituting one file gives the digest that dvc gives to a folder with that file."""
+    versions = DataVersions(root)
+    write(root, "with the erased user")
+    old = versions.reproduce("intake").digest
+    versions.push()
+    new = tmp_path / "b3.txt"
+    new.write_text("without")
+    with versions.rewriting() as stores:
+        files = stores.files(old) | {"2011-03/b3.txt": stores.copy_in(new)}
+        digest = stores.put_version(files, tmp_path)
+        assert stores.put_version(files, tmp_path) == digest
+    assert list(tmp_path.glob("*.dir")) == []
+    assert new.read_text() == "without"
+    for store in (".dvc/cache/files/md5", ".lethe/remote/files/md5"):
+        assert (root / store / digest[:2] / digest[2:]).is_file()
+        for md5 in files.values():
+            assert (root / store / md5[:2] / md5[2:]).is_file()
+    versions.checkout(digest, tmp_path / "rewritten")
+    assert (tmp_path / "rewritten/2011-03/b3.txt").read_text() == "without"
+    write(root, "without")
+    assert versions.reproduce("intake").digest == digest
+    assert versions.destroy([old], keep=[digest]).versions == 1
+    assert b"with the erased user" not in everything_under(tmp_path / "workspace/.dvc/cache")
+
+
 def test_a_lost_cache_is_filled_from_the_remote_and_altered_bytes_are_refused(
     root: Path, tmp_path: Path
 ) -> None:

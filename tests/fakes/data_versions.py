@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from lethe.adapters.catalogue import Catalogue
@@ -42,9 +43,7 @@ class FakeDataVersions:
             md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
             files[path.relative_to(self.root / out).as_posix()] = md5
             self.content[md5] = content
-        entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
-        listing = json.dumps(entries, sort_keys=True).encode()
-        digest = hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
+        digest = _listing_digest(files)
         self.lists[digest] = files
         self.recorded[out] = digest
         return digest
@@ -71,6 +70,28 @@ class FakeDataVersions:
             (into / name).chmod(0o400)
         return into
 
+    @contextlib.contextmanager
+    def rewriting(self) -> Iterator[FakeDataVersions]:
+        yield self
+
+    def files(self, digest: str) -> dict[str, str]:
+        return self.objects(digest)
+
+    def copy_out(self, md5: str, target: Path) -> None:
+        target.write_bytes(self.content[md5])
+
+    def copy_in(self, path: Path) -> str:
+        content = path.read_bytes()
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        self.content[md5] = content
+        return md5
+
+    def put_version(self, files: Mapping[str, str], work: Path) -> str:
+        assert work.is_dir()
+        digest = _listing_digest(files)
+        self.lists[digest] = dict(files)
+        return digest
+
     def destroy(self, digests: Collection[str], keep: Collection[str] = ()) -> Destroyed:
         doomed = set(digests)
         if clash := doomed & {*keep, *self.recorded.values()}:
@@ -88,3 +109,9 @@ class FakeDataVersions:
         for md5 in gone:
             del self.content[md5]
         return len(gone)
+
+
+def _listing_digest(files: Mapping[str, str]) -> str:
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    listing = json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"

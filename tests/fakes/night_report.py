@@ -127,6 +127,7 @@ def night() -> dict[str, Any]:
         "retired": {
             "versions": 1,
             "data_versions": 1,
+            "rewritten": 2,
             "objects": 143,
             "closed": 8,
             "not_found": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lethe.adapters.catalogue import Catalogue
+from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.durable import read_json, sha256_json
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
 from lethe.estate.vault import Vault
 from lethe.interactions.intake.quarantine import Quarantine, RefusedRow
 from lethe.interactions.rights.register import Action, Register
-from lethe.nights import forgetting
-from lethe.nights.forgetting import retire
+from lethe.interactions.shards.store import ShardStore
+from lethe.nights.forgetting import retiring
+from lethe.nights.forgetting.retiring import retire
 from lethe.stages import opening
 from tests.fakes.data_versions import FakeDataVersions
 from tests.fakes.night_desk import World, name_of, stone_of
@@ -35,7 +37,7 @@ def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
 
 
-def retired(world: World, night: str = "tonight") -> forgetting.Retired:
+def retired(world: World, night: str = "tonight") -> retiring.Retired:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "open_data", lambda _: world.data)
         patch.setattr(opening, "now", lambda: world.clock)
@@ -68,7 +70,7 @@ def test_a_person_is_gone_from_everywhere_before_the_request_is_closed(world: Wo
     Quarantine(world.workspace.quarantine).rows("ab" * 32, [RefusedRow(1, "r", f"{ANN},item,1")])
     world.night()
     done = retired(world)
-    assert (done.versions, done.data_versions, done.closed, done.hits) == (1, 1, 1, 0)
+    assert (done.versions, done.rewritten, done.closed, done.hits) == (1, 1, 1, 0)
     assert states(world) == {1: "closed"}
     left = world.bytes_everywhere()
     assert ANN.encode() not in left
@@ -76,6 +78,69 @@ def test_a_person_is_gone_from_everywhere_before_the_request_is_closed(world: Wo
     assert BOB.encode() in left, "the vault still knows the others"
     assert [info.version for info in world.versions.versions()] == [2]
     assert not (world.workspace.certificates / "version-1.json").exists()
+
+
+def rows_in(world: World, digest: str, into: Path) -> list[tuple[str, str, int]]:
+    """Every row of a data version, by reading its files."""
+    store = ShardStore(world.data.checkout(digest, into), world.store().buckets)
+    store.verify()
+    rows = (row for part in store.scan() for row in part.to_pylist())
+    return [(row["user"], row["item"], row["timestamp"]) for row in rows]
+
+
+def test_history_forgets_one_person_and_keeps_every_row_of_everybody_else(
+    world: World, tmp_path: Path
+) -> None:
+    for number in range(3):
+        world.take_in(*PEOPLE[number:])
+        world.night()
+        retired(world, f"night {number}")
+    catalogue = Catalogue(world.workspace.catalogue)
+    before = {
+        version.digest: rows_in(world, version.digest, tmp_path / f"before-{number}")
+        for number, version in enumerate(catalogue.list())
+    }
+    assert len(before) == 4
+    world.ask(Action.ERASE, DAN)
+    world.night()
+    done = retired(world, "after")
+    assert (done.rewritten, done.data_versions, done.closed) == (4, 0, 1)
+    for number, (old, rows) in enumerate(before.items()):
+        today = catalogue.today(old)
+        assert today != old
+        assert old not in world.data.held()
+        assert rows_in(world, today, tmp_path / f"after-{number}") == [
+            one for one in rows if one[0] != name_of(DAN)
+        ]
+    assert {version.register_position for version in catalogue.list()} == {1}
+    assert retired(world, "again").rewritten == 0
+
+
+def test_a_person_whom_the_vault_no_longer_knows_is_found_in_history_all_the_same(
+    world: World, tmp_path: Path
+) -> None:
+    world.ask(Action.ERASE, ANN)
+    world.vault.forget([stone_of(ANN)])
+    world.night()
+    retired(world)
+    for number, digest in enumerate(sorted(world.data.held())):
+        held = {user for user, *_ in rows_in(world, digest, tmp_path / str(number))}
+        assert held == {name_of(one) for one in PEOPLE if one != ANN}
+
+
+def test_a_version_is_found_by_any_name_it_ever_had_and_equal_ones_become_one(
+    tmp_path: Path,
+) -> None:
+    catalogue = Catalogue(tmp_path / "catalogue.json")
+    one, two, three = (DataVersion(f"{n}.dir", 1, 1, 1, 0, "0" * 64, n) for n in (1, 2, 3))
+    for version in (one, two, three):
+        catalogue.add(version)
+    catalogue.replace({"1.dir": replace(one, digest="4.dir", formerly=("1.dir",))})
+    catalogue.replace({"4.dir": replace(one, digest="3.dir", formerly=("1.dir", "4.dir"))})
+    assert [v.digest for v in catalogue.list()] == ["2.dir", "3.dir"]
+    assert [catalogue.today(f"{n}.dir") for n in (1, 2, 3, 4, 5)] == [
+        "3.dir", "2.dir", "3.dir", "3.dir", "5.dir",
+    ]  # fmt: skip
 
 
 def test_the_evidence_says_what_was_done_and_names_nobody(world: World) -> None:
@@ -360,17 +425,19 @@ def closed_rightly(world: World, state: Any) -> None:
 
 # --- kills --------------------------------------------------------------------------------------
 
-MOST_CALLS = 28
+MOST_CALLS = 36
 DURABLE: list[tuple[Any, str]] = [
     (FakeSolutionVersions, "destroy"),
     (FakeSolutionVersions, "sweep"),
     (FakeDataVersions, "destroy"),
     (FakeDataVersions, "sweep"),
+    (FakeDataVersions, "copy_in"),
+    (FakeDataVersions, "put_version"),
     (Catalogue, "_write"),
     (Quarantine, "forget"),
     (Vault, "forget"),
     (Register, "close"),
-    (forgetting, "write_json"),
+    (retiring, "write_json"),
     (shutil, "rmtree"),
     (Path, "unlink"),
 ]

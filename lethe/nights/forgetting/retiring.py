@@ -13,20 +13,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from lethe.adapters.catalogue import Catalogue, DataVersion
-from lethe.adapters.data_versions import DataVersions
+from lethe.adapters.catalogue import Catalogue
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt
 from lethe.estate.search import Hits, Needles, fields_of, holds, search
 from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.rights.identity import Identities, canonical_id, id_fault, tombstone
+from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
-from lethe.interactions.shards.store import ShardStore
+from lethe.nights.forgetting.history import INTERACTIONS, forget_history
 from lethe.nights.judging import Desk
 from lethe.stages import opening
 
-INTERACTIONS = "data/interactions"
 Outcome = Literal["closed", "not_found"]
 
 
@@ -41,6 +39,7 @@ class Retired:
 
     versions: int
     data_versions: int
+    rewritten: int
     objects: int
     closed: int
     not_found: int
@@ -79,7 +78,7 @@ def retire(desk: Desk, night: str) -> Retired:
     known = {v.digest: v for v in Catalogue(desk.workspace.catalogue).list()}
     purged_at = known[current].register_position if current in known else 0
     versions, held = _destroy_solution_versions(desk, standing)
-    data_versions, objects = _destroy_data_versions(desk, data, standing)
+    history = forget_history(desk, data)
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
     _forget_loose_rows(desk, people.values(), _late_ids(desk, standing))
     # Whoever was erased after the purge cannot be closed tonight, and must not hold up others.
@@ -90,8 +89,9 @@ def retire(desk: Desk, night: str) -> Retired:
     closed, not_found = _close(desk, tonight)
     return Retired(
         versions=versions,
-        data_versions=data_versions,
-        objects=objects,
+        data_versions=history.destroyed,
+        rewritten=history.rewritten,
+        objects=history.objects,
         closed=closed,
         not_found=not_found,
         waiting=sum(state.open for state in desk.register.requests()),
@@ -128,46 +128,6 @@ def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, Abs
     shutil.rmtree(desk.workspace.temporary, ignore_errors=True)
     desk.workspace.temporary.mkdir(parents=True, mode=0o700, exist_ok=True)
     return destroyed, held
-
-
-def _destroy_data_versions(desk: Desk, data: DataVersions, standing: Standing) -> tuple[int, int]:
-    """Destroy data versions that hold an erased person, that nobody knows, or that are too old."""
-    catalogue = Catalogue(desk.workspace.catalogue)
-    current, stored, known = data.digest(INTERACTIONS), data.held(), catalogue.list()
-    kept = [
-        version
-        for version in known
-        if version.digest == current
-        or (version.digest in stored and not _holds_erased(desk, data, version, standing))
-    ]
-    needed = {info.tags.get("data_version") for info in desk.versions.versions()}
-    recent = {version.digest for version in kept[-desk.params.retention.data_versions :]}
-    keep = {version.digest for version in kept if version.digest in recent | needed | {current}}
-    # First out of the catalogue: after a kill nobody asks a half-destroyed version whom it holds,
-    # and what the catalogue does not name is destroyed by the next night.
-    catalogue.drop({version.digest for version in known} - keep)
-    keep |= {digest for digest in (current, data.digest("data/training")) if digest is not None}
-    doomed = stored - keep
-    destroyed = data.destroy(doomed, keep) if doomed else None
-    data.sweep()
-    return len(doomed), destroyed.objects if destroyed else 0
-
-
-def _holds_erased(desk: Desk, data: DataVersions, version: DataVersion, standing: Standing) -> bool:
-    """Read the version's users; one purged after the last erasure took effect cannot hold any."""
-    newest = max(standing.erased_at.values(), default=0)
-    if version.register_position >= newest:
-        return False
-    place = desk.workspace.temporary / "older"
-    shutil.rmtree(place, ignore_errors=True)
-    store = ShardStore(data.checkout(version.digest, place), desk.params.purge.buckets)
-    found = _any_erased(desk, opening.rows_by_user(store), standing)
-    shutil.rmtree(place, ignore_errors=True)
-    return found
-
-
-def _any_erased(desk: Desk, users: Iterable[str], standing: Standing) -> bool:
-    return any(tombstone(desk.keys.tombstone, user) in standing.erased for user in users)
 
 
 def _late_ids(desk: Desk, standing: Standing) -> set[str]:

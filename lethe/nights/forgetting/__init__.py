@@ -1,0 +1,1 @@
+"""Step 10: what holds an erased person goes, history is rewritten, requests are closed."""
