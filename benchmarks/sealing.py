@@ -66,7 +66,8 @@ def main() -> None:
         "# What convergence and the seal cost\n",
         (
             "Written by `benchmarks/sealing.py`; do not edit. ALS with 64 factors, "
-            "regularization 30, alpha 5; processor seconds on one thread; five seeds; users of the test window.\n"
+            "regularization 30, alpha 5; processor seconds on one thread; five seeds; users of "
+            "the test window.\n"
         ),
         HEAD,
         "|---|---:|---|---:|---:|",
