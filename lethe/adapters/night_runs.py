@@ -113,8 +113,13 @@ class NightRuns:
         return str(found.experiment_id)
 
     @mlflow_errors("opening the night's run")
-    def open_night(self, night_id: str, tags: Mapping[str, object]) -> str:
-        """The run of this night: a new one, or the one that a killed night left behind."""
+    def open_night(
+        self, night_id: str, tags: Mapping[str, object], title: str | None = None
+    ) -> str:
+        """The run of this night: a new one, or the one that a killed night left behind.
+
+        `title` is the name that MLflow shows: "night ..." unless said otherwise.
+        """
         labels = allowed(tags) | {"night": night_id}
         for run in self._search(f"tags.night = '{_quotable(night_id)}'"):
             if _PARENT not in run.data.tags:
@@ -122,7 +127,7 @@ class NightRuns:
                     self.client.update_run(run.info.run_id, status="RUNNING")
                 return str(run.info.run_id)
         run = self.client.create_run(
-            self.experiment_id, self._now(), labels, run_name=f"night {night_id}"
+            self.experiment_id, self._now(), labels, run_name=title or f"night {night_id}"
         )
         return str(run.info.run_id)
 

@@ -50,7 +50,8 @@ def _run(  # noqa: PLR0913
     overrides: Sequence[str],
 ) -> dict[str, Any]:
     runs = opening.open_solutions(workspace, params).runs
-    run_id = runs.open_night(f"experiment {name}", {"data_version": digest})
+    title = f"experiment {name}"
+    run_id = runs.open_night(title, {"data_version": digest}, title)
     status: Any = "FAILED"
     try:
         receipt = _training_set(workspace, params, digest, place)

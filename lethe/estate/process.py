@@ -38,7 +38,7 @@ def configured_kernel(workspace: Workspace) -> str:
     """`environment.blas_kernel` of params.yaml, read before anything that imports numpy.
 
     Raises:
-        BadConfiguration: params.yaml cannot be read.
+        BadConfiguration: params.yaml is missing or cannot be read.
     """
     import yaml
 
@@ -46,6 +46,8 @@ def configured_kernel(workspace: Workspace) -> str:
         document = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
         section = (document or {}).get("environment") or {}
         return str(section.get("blas_kernel", DEFAULT_KERNEL))
+    except FileNotFoundError:
+        raise BadConfiguration("params.yaml is missing") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
         raise BadConfiguration("params.yaml is not readable as YAML") from None
 
@@ -56,7 +58,7 @@ def settle(workspace: Workspace) -> None:
     Children inherit all of it. Settings that the operator made are kept, telemetry excepted.
 
     Raises:
-        BadConfiguration: params.yaml is not readable, or numpy is loaded with another kernel.
+        BadConfiguration: params.yaml is missing or not readable, or numpy has another kernel.
     """
     os.umask(0o077)
     os.environ.update(TELEMETRY_OFF)

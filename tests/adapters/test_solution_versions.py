@@ -115,6 +115,13 @@ def test_a_version_is_recorded_once_fetched_pointed_to_and_destroyed(
     assert versions.record(run, folder, "recorded anew", {}) == 3
 
 
+def test_a_run_is_named_after_what_it_is(real: SolutionVersions) -> None:
+    night, other = real.runs.open_night("2026-01-02", {}), real.runs.open_night("e", {}, "trial e")
+    names = [real.client.get_run(run).info.run_name for run in (night, other)]
+    assert names == ["night 2026-01-02", "trial e"]
+    assert real.runs.open_night("e", {}, "trial e") == other
+
+
 def test_tags_outside_the_allow_list_are_refused(versions: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="user"):
         versions.runs.open_night("n", {"user": "x"})

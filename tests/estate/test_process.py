@@ -107,3 +107,8 @@ def test_parameters_that_are_not_readable_stop_the_process(
         workspace.params.write_bytes(document)
     with pytest.raises(BadConfiguration, match=r"params\.yaml"):
         configured_kernel(workspace)
+
+
+def test_parameters_that_are_missing_are_told_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"^params\.yaml is missing$"):
+        configured_kernel(Workspace(tmp_path))

@@ -34,7 +34,9 @@ class FakeNightRuns:
     def __init__(self) -> None:
         self.kept: dict[str, FakeRun] = {}
 
-    def open_night(self, night_id: str, tags: Mapping[str, object]) -> str:
+    def open_night(
+        self, night_id: str, tags: Mapping[str, object], title: str | None = None
+    ) -> str:
         labels = allowed(tags) | {"night": night_id}
         for run_id, run in self.kept.items():
             if run.parent is None and run.tags["night"] == night_id:
