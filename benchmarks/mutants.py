@@ -159,6 +159,7 @@ class World:
             "artifact_digest": "a" * 64,
             "stored": stored,
             "files": stored.manifest.files,
+            "beside": {"serving.py": True},
             "retained": self.after,
             "tombstones": tuple(f"t{user}" for user in self.after.users),
             "forbidden": frozenset(f"t{self.before.users[k]}" for k in self.erased),

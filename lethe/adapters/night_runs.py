@@ -27,6 +27,7 @@ ALLOWED_TAGS = frozenset(
         "recipe",
         "certificate_digest",
         "artifact_digest",
+        "solution_digest",
         "verdict",
         "night",
     }

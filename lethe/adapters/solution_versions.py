@@ -1,6 +1,6 @@
 """Solution versions: a registered MLflow model with the aliases `champion` and `challenger`.
 
-A version is a logged model (a solution folder, the code that serves it, its requirements) and an
+A version is a logged model (the folder of `lethe.adapters.packing.model_folder`) and an
 entry of the registry that points to it. MLflow knows no transaction over the two, so each call here
 finds what a killed one left, by the artifact's digest, and ends it or clears it away. One process
 at a time may record or destroy: the night's lock sees to that.
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import json
 import shutil
 import sqlite3
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,20 +29,20 @@ from lethe.adapters.night_runs import (
     mlflow_errors,
     remove_files,
 )
+from lethe.adapters.packing import model_folder
 from lethe.durable import locked
 from lethe.errors import BadInput, StoreUnavailable
 from lethe.solutions.factors import artifact_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["ALLOWED_TAGS", "SolutionVersions", "VersionInfo"]
 
-_CHAMPION, _CHALLENGER, _DIGEST = "champion", "challenger", "artifact_digest"
+_CHAMPION, _CHALLENGER = "champion", "challenger"
+_DIGEST, _SAME = "artifact_digest", "solution_digest"
 _SHOWN = "mlflow.modelVersions"  # MLflow's page of a logged model lists its versions from this
-_FOLDER = "artifacts/solution"  # where MLflow puts the artifact named `solution`
 
 
 @dataclass(frozen=True)
@@ -108,19 +106,25 @@ class SolutionVersions:
     ) -> int:
         """Store a solution folder as a new version, or find the one that holds the same bytes.
 
+        One that is served by anything but what Lethe writes today is not the same.
+
         Raises:
             BadInput: a tag that is not allowed.
         """
-        digest = artifact_digest(solution_folder)
-        labels = allowed(tags) | {_DIGEST: digest}
+        labels = allowed(tags) | {_SAME: artifact_digest(solution_folder)}
         for known in self.versions():
-            if known.tags.get(_DIGEST) == digest:
+            if known.tags.get(_SAME) == labels[_SAME] and self._as_written(known.version):
                 return known.version
         self._clear()
         model = self.client.create_logged_model(
-            self.runs.experiment_id, "solution", run_id, {_DIGEST: digest}
+            self.runs.experiment_id, "solution", run_id, {_SAME: labels[_SAME]}
         )
-        self._upload(model, solution_folder)
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(solution_folder, Path(folder) / "solution")
+            packed = Path(folder) / "model"
+            model_folder.write(Path(folder) / "solution", packed, model.model_id)
+            labels[_DIGEST] = artifact_digest(packed)
+            self.client.log_model_artifacts(model.model_id, str(packed))
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
@@ -165,25 +169,35 @@ class SolutionVersions:
 
     @mlflow_errors("reading a version")
     def fetch(self, version: int, into: Path) -> Path:
-        """Copy a version's solution folder out of the store, to `into`/solution.
+        """Copy a version's model folder out of the store, to `into`/model; its solution folder.
 
-        The files come as they are stored: `read_solution` judges them.
+        The files come as they are stored: `read_solution` judges them, and
+        `lethe.adapters.packing.model_folder` those around them.
         """
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         stored = self.client.get_model_version(self.name, str(version))
-        shutil.rmtree(target := into / "solution", ignore_errors=True)
+        shutil.rmtree(target := into / "model", ignore_errors=True)
         into.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=into) as folder:
             repository: Any = get_artifact_repository(str(stored.source))
-            copied = repository.download_artifacts(_FOLDER, folder)
-            Path(copied).rename(target)
-        return target
+            (copy := Path(folder) / "model").mkdir()
+            repository.download_artifacts("", str(copy))
+            copy.rename(target)
+        model_folder.tidy(target)
+        if not (target / model_folder.SOLUTION).is_dir():
+            raise StoreUnavailable(f"version {version} holds no solution any more")
+        return target / model_folder.SOLUTION
 
     def artifact_digest(self, version: int) -> str:
-        """The digest of a version's solution folder, computed from the stored bytes now."""
+        """The digest of all that a version serves, code included, from the stored bytes now."""
         with tempfile.TemporaryDirectory() as folder:
-            return artifact_digest(self.fetch(version, Path(folder)))
+            return artifact_digest(model_folder.around(self.fetch(version, Path(folder))))
+
+    def _as_written(self, version: int) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            fetched = model_folder.around(self.fetch(version, Path(folder)))
+            return all(model_folder.as_written(fetched).values())
 
     @mlflow_errors("destroying a version")
     def destroy(self, version: int, run: bool = False) -> None:
@@ -231,33 +245,12 @@ class SolutionVersions:
         elif self._alias(alias) is not None:
             self.client.delete_registered_model_alias(self.name, alias)
 
-    def _upload(self, model: LoggedModel, solution_folder: Path) -> None:
-        """Write the model folder in MLflow's format beside us and copy it into the store."""
-        from mlflow import pyfunc
-        from mlflow.models import Model
-
-        packages = ("mlflow", "numpy", "pandas")
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            shutil.copytree(solution_folder, Path(folder) / "solution")
-            warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
-            pyfunc.save_model(
-                path=f"{folder}/model",
-                python_model=str(Path(__file__).with_name("serving.py")),
-                artifacts={"solution": f"{folder}/solution"},
-                signature=_signature(),
-                pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in packages],
-                mlflow_model=Model(model_uuid=model.model_id, model_id=model.model_id),
-            )
-            for cache in Path(folder, "model").rglob("__pycache__"):
-                shutil.rmtree(cache)
-            self.client.log_model_artifacts(model.model_id, f"{folder}/model")
-
     def _clear(self) -> None:
         """Destroy every logged model of ours that no version points to: files first, then rows."""
         store, used = hard_deleting(self.client), {v.source for v in self._registered()}
         listed = self.client.search_logged_models([self.runs.experiment_id], max_results=1000)
         for model in listed:
-            if _DIGEST in model.tags and model.artifact_location not in used:
+            if {_DIGEST, _SAME} & model.tags.keys() and model.artifact_location not in used:
                 self.client.delete_logged_model(model.model_id)
         for model_id in store._get_deleted_logged_models():
             location = store.get_logged_model(model_id, allow_deleted=True).artifact_location
@@ -278,17 +271,3 @@ class SolutionVersions:
             link.execute("PRAGMA secure_delete=ON").close()
             link.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
             link.execute("VACUUM").close()
-
-
-def _signature() -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-
-    user, item = ColSpec(DataType.string, "user"), ColSpec(DataType.string, "item")
-    k = ColSpec(DataType.long, "k", required=False)
-    rank, score = ColSpec(DataType.long, "rank"), ColSpec(DataType.double, "score", required=False)
-    return ModelSignature(
-        inputs=Schema([user, k]),
-        outputs=Schema([user, item, rank, score]),
-        params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
-    )

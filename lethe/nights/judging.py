@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters.catalogue import Catalogue
+from lethe.adapters.packing.model_folder import around, as_written
 from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
@@ -129,9 +130,10 @@ def examine(desk: Desk, version: int) -> Report:
     )
     return verify(
         Case(
-            artifact_digest=artifact_digest(folder),
+            artifact_digest=artifact_digest(around(folder)),
             stored=stored,
             files=_digests(folder),
+            beside=as_written(around(folder)),
             retained=retained,
             tombstones=desk.tombstones(stored.users),
             forbidden=today.excluded,
@@ -149,7 +151,12 @@ def examine(desk: Desk, version: int) -> Report:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    """Relative name -> SHA-256, of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _recorded_head(register: Register, position: int) -> str | None:
@@ -172,7 +179,7 @@ def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) 
     With `keep_equal` an earlier certificate that states the same stays: a night taken up again
     must not promote a second time on another one.
     """
-    folder = desk.workspace.temporary / f"version-{version}" / "solution"
+    folder = desk.workspace.temporary / f"version-{version}" / "model"
     certificate = issue(report, _digests(folder), opening.now(), open_signing_key(desk.workspace))
     earlier = read_certificate(desk.workspace, version) if keep_equal else None
     if earlier is not None and _stated(earlier) == _stated(certificate):

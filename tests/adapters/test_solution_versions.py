@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lethe.adapters.packing.model_folder import around, as_written
 from lethe.adapters.solution_versions import ALLOWED_TAGS, SolutionVersions
 from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, StoreUnavailable
 from lethe.solutions.factors import (
@@ -87,11 +88,13 @@ def test_a_version_is_recorded_once_fetched_pointed_to_and_destroyed(
     assert versions.record(run, folder, "again", {"recipe": "als"}) == first == 1
     second = versions.record(run, solution(tmp_path / "t", seed=2), "another", {"recipe": "als"})
     assert [info.version for info in versions.versions()] == [1, 2]
-    assert versions.versions()[0].tags["artifact_digest"] == artifact_digest(folder)
+    assert versions.versions()[0].tags["solution_digest"] == artifact_digest(folder)
     assert versions.versions()[0].tags["register_position"] == "3"
     assert versions.versions()[0].run_id == run
-    assert versions.artifact_digest(1) == artifact_digest(folder)
     fetched = versions.fetch(1, tmp_path / "fetched")
+    assert artifact_digest(fetched) == artifact_digest(folder)
+    assert versions.artifact_digest(1) == artifact_digest(around(fetched))
+    assert versions.versions()[0].tags["artifact_digest"] == versions.artifact_digest(1)
     assert read_solution(fetched).users == USERS
 
     assert versions.champion() is versions.challenger() is None
@@ -258,15 +261,21 @@ def test_altered_bytes_in_the_store_change_the_digest_and_do_not_load(
 ) -> None:
     folder = solution(tmp_path / "s")
     version = real.record(real.runs.open_night("n", {}), folder, "", {})
-    target = next(path for path in stored(real) if path.name == "item_factors.npy")
-    content = bytearray(target.read_bytes())
-    content[-1] ^= 1
-    target.write_bytes(content)
-    assert real.artifact_digest(version) != artifact_digest(folder)
+    before = real.artifact_digest(version)
+    change(real, "item_factors.npy")
+    assert real.artifact_digest(version) != before
     with pytest.raises(ArtifactCorrupt):
         read_solution(real.fetch(version, tmp_path / "f"))
     with pytest.raises(Exception, match=r"item_factors\.npy"):
         served(real, version)
+
+
+def change(real: SolutionVersions, name: str, at: int = -1) -> None:
+    """Flip one bit of a stored file."""
+    target = next(path for path in stored(real) if path.name == name)
+    content = bytearray(target.read_bytes())
+    content[at] ^= 1
+    target.write_bytes(content)
 
 
 def served(real: SolutionVersions, version: int | str) -> Any:
@@ -304,6 +313,59 @@ def test_the_champion_recommends_from_the_registry_alone(
     assert unknown["score"].isna().all()
     each = model.predict(pd.DataFrame({"user": [USERS[0], stranger], "k": [1, 99]}))
     assert each.groupby("user").size().to_dict() == {USERS[0]: 1, stranger: 5}
+
+
+def test_one_changed_byte_beside_the_solution_changes_the_digest_and_is_told(
+    real: SolutionVersions, tmp_path: Path
+) -> None:
+    folder, run = solution(tmp_path / "s"), real.runs.open_night("n", {})
+    version = real.record(run, folder, "", {})
+    before, written = real.artifact_digest(version), beside(real, version, tmp_path)
+    assert all(written.values())
+    assert {"serving.py", "MLmodel", "requirements.txt", "__pycache__"} <= written.keys()
+    for name in ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml", "serving.py"):
+        change(real, name, at=0)
+        assert real.artifact_digest(version) != before
+        odd = [other for other, right in beside(real, version, tmp_path).items() if not right]
+        assert odd == [name]
+        change(real, name, at=0)
+    assert real.artifact_digest(version) == before
+    assert real.record(run, folder, "", {}) == version
+    change(real, "serving.py", at=0)
+    assert real.record(run, folder, "", {}) == version + 1, "it was taken for the same"
+
+
+def beside(real: SolutionVersions, version: int, place: Path) -> dict[str, bool]:
+    return as_written(around(real.fetch(version, place / "beside")))
+
+
+def test_a_file_too_many_is_told_without_its_name(real: SolutionVersions, tmp_path: Path) -> None:
+    version = real.record(real.runs.open_night("n", {}), solution(tmp_path / "s"), "", {})
+    model = next(path for path in stored(real) if path.name == "MLmodel").parent
+    for name in ("code/more.py", "sitecustomize.py", "artifacts/weights.npy"):
+        stray = model / name
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_text("pass")
+        answers = beside(real, version, tmp_path)
+        assert [other for other, right in answers.items() if not right] == ["another file"]
+        stray.unlink()
+
+
+def test_a_version_that_was_served_in_place_is_still_what_was_recorded(
+    real: SolutionVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow leaves a note in the folder, and Python would leave bytecode that it prefers."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    version = real.record(real.runs.open_night("n", {}), solution(tmp_path / "s"), "", {})
+    before = real.artifact_digest(version)
+    served(real, version)
+    assert {"registered_model_meta", "__pycache__"} <= {path.name for path in stored(real)}
+    assert real.artifact_digest(version) == before
+    assert all(beside(real, version, tmp_path).values())
+    note = next(path for path in stored(real) if path.name == "registered_model_meta")
+    note.write_text(note.read_text() + "loader_module: os\n")
+    assert real.artifact_digest(version) != before
+    assert beside(real, version, tmp_path)["another file"] is False
 
 
 def test_telemetry_must_be_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

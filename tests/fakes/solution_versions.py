@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters.night_runs import allowed
+from lethe.adapters.packing.model_folder import SOLUTION
 from lethe.adapters.solution_versions import VersionInfo
 from lethe.errors import BadInput, StoreUnavailable
 from lethe.solutions.factors import artifact_digest
@@ -101,7 +102,7 @@ class FakeNightRuns:
 
 
 class FakeSolutionVersions:
-    """Stands where SolutionVersions stands; a version's files lie in `folder`/<version>."""
+    """Stands where SolutionVersions stands; a version's model folder is `folder`/<version>."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.folder, self.clock = folder, clock
@@ -117,12 +118,15 @@ class FakeSolutionVersions:
         self, run_id: str, solution_folder: Path, description: str, tags: Mapping[str, object]
     ) -> int:
         digest = artifact_digest(solution_folder)
-        labels = allowed(tags) | {"artifact_digest": digest}
+        labels = allowed(tags) | {"solution_digest": digest}
         for info in self.kept.values():
-            if info.tags["artifact_digest"] == digest:
+            if info.tags["solution_digest"] == digest:
                 return info.version
         self.last += 1
-        shutil.copytree(solution_folder, self.folder / str(self.last))
+        model = self.folder / str(self.last)
+        shutil.copytree(solution_folder, model / SOLUTION)
+        (model / "serving.py").write_text("pass\n")
+        labels["artifact_digest"] = artifact_digest(model)
         self.kept[self.last] = VersionInfo(self.last, labels, run_id, int(self.clock()))
         return self.last
 
@@ -148,8 +152,8 @@ class FakeSolutionVersions:
 
     def fetch(self, version: int, into: Path) -> Path:
         self._known(version)
-        shutil.rmtree(into / "solution", ignore_errors=True)
-        return Path(shutil.copytree(self.folder / str(version), into / "solution"))
+        shutil.rmtree(into / "model", ignore_errors=True)
+        return Path(shutil.copytree(self.folder / str(version), into / "model")) / SOLUTION
 
     def artifact_digest(self, version: int) -> str:
         self._known(version)

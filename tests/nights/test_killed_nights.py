@@ -85,7 +85,12 @@ def outcome(place: Place) -> dict[str, Any]:
         "promotions": [
             (p.intent.version, p.intent.previous_champion, p.state) for p in register.promotions()
         ],
-        "tags": {k: v for k, v in place.mlflow(TAGS) if k != "certificate_digest"},
+        # MLflow's own file beside the solution holds the time and a random name.
+        "tags": {
+            k: v
+            for k, v in place.mlflow(TAGS)
+            if k not in {"certificate_digest", "artifact_digest"}
+        },
         "requests": [(str(state.entry.action), state.state) for state in requests],
         "removed": [state.rows_removed for state in requests],
         "evidence": sorted(path.name for path in (place.state / "evidence").iterdir()),

@@ -14,7 +14,8 @@ from lethe.solutions.factors import Solution
 class Case:
     """What is judged, and against what.
 
-    `stored` is the artifact read back, `files` its names with recomputed SHA-256.
+    `stored` is the artifact read back, `files` its names with recomputed SHA-256. `beside` says of
+    each file around it, such as the code that serves it, whether it is what Lethe writes.
     `retained` is the rebuilt matrix. `tombstones` are those of `stored.users`, in order.
     `forbidden` are the tombstones that may not train at the register's head (`head_position`,
     `head_digest`); `recorded_head` is the digest the register has *today* at the position that
@@ -30,6 +31,7 @@ class Case:
     artifact_digest: str
     stored: Solution
     files: Mapping[str, str]
+    beside: Mapping[str, bool]
     retained: InteractionMatrix
     tombstones: tuple[str, ...]
     forbidden: frozenset[str]

@@ -24,6 +24,11 @@ def popular_order(matrix: InteractionMatrix) -> np.ndarray[Any, np.dtype[np.int3
     return np.argsort(-touched, kind="stable").astype(np.int32)
 
 
+def _odd(case: Case) -> str:
+    names = ", ".join(name for name, right in case.beside.items() if not right)
+    return f"what serves the artifact is not what Lethe writes ({names})"
+
+
 def structure(case: Case) -> LayerResult:
     """Layer 1: does the artifact list exactly the retained, and nobody who may not train?"""
     stored, retained = case.stored, case.retained
@@ -59,6 +64,8 @@ def structure(case: Case) -> LayerResult:
         "the popular items are not those of the retained": int(
             not np.array_equal(stored.popular, order)
         ),
+        _odd(case): sum(not right for right in case.beside.values()),
+        "nothing that serves the artifact was looked at": int(not case.beside),
         "a factor is not finite": int(
             factors.user_factors.size
             + factors.item_factors.size

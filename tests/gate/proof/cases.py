@@ -133,6 +133,7 @@ def case_of(solution: Solution, retained: InteractionMatrix | None = None, **cha
         "artifact_digest": digest,
         "stored": stored,
         "files": files,
+        "beside": {"serving.py": True},
         "retained": shop().retained if retained is None else retained,
         "tombstones": tuple(map(stone, stored.users)),
         "forbidden": frozenset(map(stone, shop().erased)),

@@ -107,6 +107,16 @@ def orphan_item(name: str) -> Case:
     return case_of(replace(stored, factors=factors, items=(*stored.items, item), popular=popular))
 
 
+def other_server(name: str) -> Case:
+    """Somebody changed a byte of the code that serves the version."""
+    return case_of(honest(name), beside={"MLmodel": True, "serving.py": False})
+
+
+def unseen_server(name: str) -> Case:
+    """Nobody looked at the code that serves the version."""
+    return case_of(honest(name), beside={})
+
+
 def one_ulp(name: str) -> Case:
     stored = honest(name)
     items = stored.factors.item_factors.copy()
@@ -188,6 +198,8 @@ MUTANTS: dict[str, tuple[Callable[[str], Case], set[str]]] = {
     "swapped user": (swapped_user, {"structure"}),
     "over-deletion": (over_deleted, {"structure", "manifest", "replay"}),
     "orphan item": (orphan_item, {"structure", "replay"}),
+    "another server": (other_server, {"structure"}),
+    "a server that nobody looked at": (unseen_server, {"structure"}),
     "one ulp": (one_ulp, {"replay"}),
     "wrong popular order": (wrong_popular_order, {"structure"}),
     "wrong seed": (another_seed, {"replay"}),

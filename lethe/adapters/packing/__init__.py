@@ -1,0 +1,1 @@
+"""How a solution is packed for MLflow, and whether a stored package is still that."""
