@@ -30,6 +30,7 @@ ALLOWED_TAGS = frozenset(
         "solution_digest",
         "verdict",
         "night",
+        "asked_by",
     }
 )
 Status = Literal["FINISHED", "FAILED", "KILLED"]

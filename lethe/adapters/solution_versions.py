@@ -167,6 +167,12 @@ class SolutionVersions:
         for key, value in allowed(tags).items():
             self.client.set_model_version_tag(self.name, str(version), key, value)
 
+    @mlflow_errors("describing a version")
+    def describe(self, version: int, lines: Mapping[str, str]) -> None:
+        """Write `Name: text` lines into the version's description, each over its older one."""
+        described = self.client.get_model_version(self.name, str(version)).description or ""
+        self.client.update_model_version(self.name, str(version), described_with(described, lines))
+
     @mlflow_errors("reading a version")
     def fetch(self, version: int, into: Path) -> Path:
         """Copy a version's model folder out of the store, to `into`/model; its solution folder.
@@ -271,3 +277,18 @@ class SolutionVersions:
             link.execute("PRAGMA secure_delete=ON").close()
             link.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
             link.execute("VACUUM").close()
+
+
+def described_with(text: str, lines: Mapping[str, str]) -> str:
+    """A description with its last words replaced: each `Name: text` is a paragraph of one line.
+
+    >>> described_with("als\\n\\nVerdict: none yet", {"Verdict": "VERIFIED", "Promotion": "no"})
+    'als\\n\\nVerdict: VERIFIED\\n\\nPromotion: no'
+    """
+    paragraphs = [part for part in text.split("\n\n") if part]
+    for name, said in lines.items():
+        new = f"{name}: {' '.join(said.split())}"
+        old = [n for n, part in enumerate(paragraphs) if part.startswith(f"{name}: ")]
+        place = old[-1] if old else len(paragraphs)
+        paragraphs[place : place + 1] = [new]
+    return "\n\n".join(paragraphs)

@@ -1,4 +1,4 @@
-"""`init`, `sample`, `ui`: a workspace, a generated shop to try it on, the reviewer's window."""
+"""`init`, `sample`, `ui`, `keys`: a workspace, an invented shop, the reviewer's window, keys."""
 
 from __future__ import annotations
 
@@ -95,4 +95,23 @@ def ui(workspace: Workspace, port: int) -> None:
     serve_ui(workspace, port)
 
 
-COMMANDS = (init, sample, ui)
+@click.group()
+def keys() -> None:
+    """The keys of a workspace."""
+
+
+@keys.command("replace")
+@click.argument("name", type=click.Choice(["signing"]))
+@in_workspace
+def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Sign certificates with a new key from now on.
+
+    NAME is `signing`: the other two keys cannot be replaced, since every stored pseudonym and
+    tombstone was made with them. Certificates by the former key still count.
+    """
+    from lethe.desk.setting_up import replace_key as replace
+
+    return replace(workspace, name)
+
+
+COMMANDS = (init, sample, ui, keys)

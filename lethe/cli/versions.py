@@ -1,4 +1,4 @@
-"""`status`, `verify`, `report`, `certificate`: what was trained, and the proof."""
+"""`status`, `verify`, `rollback`, `report`, `certificate`: what was trained, and the proof."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """Show champion, versions, register and requests.
 
     One screen: champion, challenger, solution and data versions, the register's position, and how
-    many requests are open, due or overdue.
+    many requests are open, due or overdue. And the safe set: what a rollback could go to.
     """
     from lethe.desk.reviewing import status as look
 
@@ -47,6 +47,11 @@ def _screen(found: dict[str, Any]) -> str:
         headings = list(found["versions"][0])
         rows = [[entry[name] for name in headings] for entry in found["versions"]]
         lines += ["", printing.table(headings, rows)]
+        safe = [f"version {number}" for number in found["safe_set"]]
+        lines += [f"a rollback could go to: {', '.join(safe) or 'no version'}"]
+        lines += [
+            f"  version {n} is not safe: {'; '.join(why)}" for n, why in found["unsafe"].items()
+        ]
     if found["data_versions"]:
         headings = list(found["data_versions"][0])
         rows = [[entry[name] for name in headings] for entry in found["data_versions"]]
@@ -66,6 +71,20 @@ def verify(workspace: Workspace, version: int | None) -> dict[str, Any]:
     from lethe.desk.reviewing import verify_again
 
     return verify_again(workspace, version)
+
+
+@click.command()
+@click.argument("version", type=click.IntRange(1))
+@in_workspace
+def rollback(workspace: Workspace, version: int) -> dict[str, Any]:
+    """Make an older VERSION champion again.
+
+    It is verified anew, against today's register, and promoted only if it passes; the quality
+    rule is not asked. Exits 1 if it does not pass: the champion stays.
+    """
+    from lethe.desk.rolling_back import roll_back
+
+    return roll_back(workspace, version)
 
 
 @click.command()
@@ -135,4 +154,4 @@ def _reading(facts: Mapping[str, Any]) -> str:
     )
 
 
-COMMANDS = (status, verify, report, certificate)
+COMMANDS = (status, verify, rollback, report, certificate)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 from lethe.adapters.catalogue import Catalogue
-from lethe.durable import locked
-from lethe.errors import BadConfiguration, VerificationRefused
+from lethe.desk.rolling_back import alone, verified, why_unsafe
+from lethe.errors import BadConfiguration
 from lethe.estate.workspace import Workspace
-from lethe.gate.proof.verification import Verdict
 from lethe.nights import judging
 from lethe.nights.judging import Desk
 from lethe.reports.requests import counts
@@ -18,9 +16,17 @@ from lethe.stages import opening
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Champion, challenger, versions, data versions, register head and requests, in one screen."""
+    """Champion, challenger, versions, data versions, register head and requests, in one screen.
+
+    `safe_set` are the versions that a rollback could go to, as far as that shows without a fit;
+    `unsafe` tells for each other version why not.
+    """
     desk = Desk.open(workspace, opening.open_params(workspace))
     head = desk.register.check_chain(opening.newest_known(workspace))
+    standing, champion = desk.register.standing(), desk.champion()
+    against = {
+        info.version: why_unsafe(desk, info.version, standing) for info in desk.versions.versions()
+    }
     versions = [
         {
             "version": info.version,
@@ -29,6 +35,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "data_version": info.tags.get("data_version", "")[:12],
             "register_position": info.tags.get("register_position"),
             "created": datetime.fromtimestamp(info.created, UTC).strftime("%Y-%m-%d %H:%M"),
+            "safe": not against[info.version],
         }
         for info in desk.versions.versions()
     ]
@@ -43,9 +50,11 @@ def status(workspace: Workspace) -> dict[str, Any]:
     ]
     return {
         "name": desk.params.name,
-        "champion": desk.champion(),
+        "champion": champion,
         "challenger": desk.versions.challenger(),
         "versions": versions,
+        "safe_set": [number for number, why in against.items() if not why and number != champion],
+        "unsafe": {str(number): list(why) for number, why in against.items() if why},
         "data_versions": data_versions,
         "register_position": head.position,
         "requests": counts(desk.register, opening.now()),
@@ -63,17 +72,12 @@ def verify_again(workspace: Workspace, version: int | None) -> dict[str, Any]:
         Busy: a night is running.
     """
     params = opening.open_params(workspace)
-    with _alone(workspace):
+    with alone(workspace):
         desk = Desk.open(workspace, params)
         number = desk.champion() if version is None else version
         if number is None:
             raise BadConfiguration("there is no champion yet; name a version")
-        if number not in {info.version for info in desk.versions.versions()}:
-            raise BadConfiguration(f"there is no version {number}")
-        report = judging.examine(desk, number)
-        certificate = judging.certify(desk, number, report)
-    if report.verdict is not Verdict.VERIFIED:
-        raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
+        report, certificate = verified(desk, number)
     layers = "\n".join(f"  {layer.layer}: passed ({layer.value})" for layer in report.layers)
     path = judging.certificate_path(workspace, number)
     return {
@@ -85,11 +89,6 @@ def verify_again(workspace: Workspace, version: int | None) -> dict[str, Any]:
         f"{report.register_position}\n{layers}\n{certificate.predicate['claim']}\n"
         f"certificate: {path}",
     }
-
-
-def _alone(workspace: Workspace) -> contextlib.AbstractContextManager[None]:
-    """Not beside a night: both use the private temporary folder."""
-    return locked(workspace.night_lock, wait_seconds=5.0)
 
 
 def find_report(workspace: Workspace, version: int | None) -> dict[str, Any]:

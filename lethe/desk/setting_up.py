@@ -139,6 +139,29 @@ def write_sample(  # noqa: PLR0913
     }
 
 
+def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Replace the signing key, not beside a night.
+
+    Raises:
+        BadConfiguration: see `lethe.estate.keys.replace_signing_key`.
+        Busy: a night is running.
+    """
+    from lethe.durable import locked
+    from lethe.estate.keys import replace_signing_key
+
+    with locked(workspace.night_lock, wait_seconds=5.0):
+        former, new = replace_signing_key(workspace)
+    public = workspace.keys / "signing.pub"
+    return {
+        "key": name,
+        "former": former,
+        "new": new,
+        "public": str(public),
+        "text": f"certificates are signed by key {new[:16]} from now on; those by {former[:16]} "
+        f"still count here\ngive auditors {public}",
+    }
+
+
 def serve_ui(workspace: Workspace, port: int) -> None:
     """Run the MLflow UI in the foreground, bound to loopback.
 

@@ -2,17 +2,21 @@
 
 Each key is looked up in this order: `LETHE_<NAME>_KEY` (64 hex digits; for the signing key, PEM),
 `LETHE_<NAME>_KEY_FILE`, then the workspace's own file.
+
+The signing key can be replaced. Certificates of a former one still count: its public half stays in
+`signing-<n>.pub`, and its fingerprint among the others. Delete that file to trust it no longer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from lethe.durable import write_bytes, write_json
+from lethe.durable import sync_folder, write_bytes, write_json
 from lethe.errors import BadConfiguration, WrongKey
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.certificate import (
@@ -26,6 +30,9 @@ from lethe.gate.proof.certificate import (
 from lethe.interactions.rights.identity import Keys, key_fingerprint
 
 _SECRETS = ("pseudonym", "tombstone")
+_VARIABLE = "LETHE_SIGNING_KEY"
+_FORMER = "signing-"
+_NEXT = "signing.key.next"
 
 
 def _given(name: str, default: Path) -> bytes | None:
@@ -65,6 +72,8 @@ def make_keys(workspace: Workspace) -> None:
         WrongKey: a key is not the one that this workspace was made with.
     """
     known = workspace.recorded_fingerprints() if workspace.fingerprints.is_file() else {}
+    if known:
+        _finish(workspace)
     given = {name: _secret(workspace, name) for name in _SECRETS}
     pem = _given("signing", workspace.keys / "signing.key")
     for name, key in (*given.items(), ("signing", pem)):
@@ -86,7 +95,7 @@ def make_keys(workspace: Workspace) -> None:
     if pem is None:
         write_bytes(workspace.keys / "signing.key", private_pem(signing))
     write_bytes(workspace.keys / "signing.pub", public_pem(public), mode=0o644)
-    write_json(workspace.fingerprints, fingerprints)
+    write_json(workspace.fingerprints, known | fingerprints)
 
 
 def open_keys(workspace: Workspace) -> Keys:
@@ -115,6 +124,7 @@ def open_signing_key(workspace: Workspace) -> Ed25519PrivateKey:
         WrongKey: it is not the key whose public half the workspace recorded.
         BadConfiguration: it is missing or malformed.
     """
+    _finish(workspace)
     pem = _given("signing", workspace.keys / "signing.key")
     if pem is None:
         raise BadConfiguration("the signing key of this workspace is missing")
@@ -125,8 +135,67 @@ def open_signing_key(workspace: Workspace) -> Ed25519PrivateKey:
 
 
 def trusted_keys(workspace: Workspace) -> list[Ed25519PublicKey]:
-    """The public keys whose certificates count here: the workspace's own."""
-    key = read_public_key(workspace.keys / "signing.pub")
-    if key_id(key) != workspace.recorded_fingerprints().get("signing"):
-        raise WrongKey("signing.pub is not the key this workspace was made with")
-    return [key]
+    """The public keys whose certificates count here: the workspace's own, then former ones.
+
+    Raises:
+        WrongKey: a file holds another key than the one that was recorded under its name.
+        BadConfiguration: a file is not readable; a former key's may be gone.
+    """
+    _finish(workspace)
+    recorded = workspace.recorded_fingerprints()
+    names = ["signing", *sorted(name for name in recorded if name.startswith(_FORMER))]
+    found = []
+    for name in names:
+        path = workspace.keys / f"{name}.pub"
+        if name != "signing" and not path.is_file():
+            continue
+        key = read_public_key(path)
+        if key_id(key) != recorded.get(name):
+            raise WrongKey(f"{path.name} is not the key this workspace was made with")
+        found.append(key)
+    return found
+
+
+def replace_signing_key(workspace: Workspace) -> tuple[str, str]:
+    """Sign with a new key from now on; the fingerprints of the former and of the new one.
+
+    The private half of the former key is overwritten, if it is still there. The record of
+    fingerprints decides: a call that is killed before it is written has changed nothing, and one
+    that is killed after it is ended by whoever opens a key next.
+
+    Raises:
+        BadConfiguration: the key comes from the environment.
+        WrongKey: the present key is not the recorded one.
+    """
+    given = [name for name in (_VARIABLE, f"{_VARIABLE}_FILE") if os.environ.get(name)]
+    if given:
+        raise BadConfiguration(
+            f"the signing key comes from {given[0]}; only a key that this workspace keeps itself "
+            "can be replaced"
+        )
+    _finish(workspace)
+    if (workspace.keys / "signing.key").is_file():
+        open_signing_key(workspace)
+    public, recorded = trusted_keys(workspace)[0], workspace.recorded_fingerprints()
+    number = 1 + max((int(n[len(_FORMER) :]) for n in recorded if n.startswith(_FORMER)), default=0)
+    former, new = f"{_FORMER}{number}", new_signing_key()
+    write_bytes(workspace.keys / f"{former}.pub", public_pem(public), mode=0o644)
+    write_bytes(workspace.keys / _NEXT, private_pem(new))
+    ids = key_id(public), key_id(new.public_key())
+    write_json(workspace.fingerprints, {**recorded, former: ids[0], "signing": ids[1]})
+    _finish(workspace)
+    return ids
+
+
+def _finish(workspace: Workspace) -> None:
+    """Put a recorded new key in the former one's place, where a kill kept it from getting there."""
+    waiting = workspace.keys / _NEXT
+    try:
+        key = read_signing_key(waiting.read_bytes())
+    except FileNotFoundError:
+        return
+    if key_id(key.public_key()) == workspace.recorded_fingerprints().get("signing"):
+        write_bytes(workspace.keys / "signing.pub", public_pem(key.public_key()), mode=0o644)
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            waiting.replace(workspace.keys / "signing.key")
+        sync_folder(workspace.keys)

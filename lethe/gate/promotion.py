@@ -74,12 +74,16 @@ class Rights(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recorded version that asks to become champion, with what its judges said."""
+    """A recorded version that asks to become champion, with what its judges said.
+
+    With `by_person` somebody decided in place of the quality rule; nothing else is waived.
+    """
 
     version: int
     certificate: Certificate | None
     quality_accepted: bool
     quality_reasons: tuple[str, ...] = ()
+    by_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ class _Commit:
             reasons += _position_faults(position, certificate.register_head, self.register)
             reasons += _people_faults(version, position, self.register, self.store)
             reasons += _artifact_faults(version, certificate.artifact_digest, self.store)
-        if candidate.quality_accepted is not True:
+        if candidate.by_person is not True and candidate.quality_accepted is not True:
             reasons += candidate.quality_reasons or ("the quality rule did not accept it",)
         return tuple(reasons)
 

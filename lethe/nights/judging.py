@@ -188,6 +188,15 @@ def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) 
     desk.versions.tag(
         version, {"certificate_digest": certificate.digest, "verdict": certificate.verdict}
     )
+    found = "; ".join(report.reasons)
+    desk.versions.describe(
+        version,
+        {
+            "Verdict": f"**{certificate.verdict}** at register position "
+            f"{certificate.register_position}, certificate `{certificate.digest[:16]}`, data "
+            f"version `{certificate.data_version[:16]}`{f': {found}' if found else ''}."
+        },
+    )
     return certificate
 
 
@@ -213,9 +222,15 @@ def read_certificate(workspace: Workspace, version: int) -> Certificate | None:
 
 
 def promote_version(
-    desk: Desk, version: int, quality_accepted: bool, quality_reasons: tuple[str, ...]
+    desk: Desk,
+    version: int,
+    quality_accepted: bool,
+    quality_reasons: tuple[str, ...],
+    by_person: bool = False,
 ) -> Promoted:
     """Step 9: the promotion protocol on a recorded version and its stored certificate.
+
+    The tag `asked_by` says who asked last: a night, or with `by_person` somebody who rolls back.
 
     Raises:
         PromotionRefused: with every reason; the champion stays.
@@ -225,7 +240,9 @@ def promote_version(
         certificate=read_certificate(desk.workspace, version),
         quality_accepted=quality_accepted,
         quality_reasons=quality_reasons,
+        by_person=by_person,
     )
+    desk.versions.tag(version, {"asked_by": "rollback" if by_person else "night"})
     return promote(
         candidate,
         desk.register,

@@ -37,6 +37,7 @@ def write(
     if version is not None:
         write_bytes(desk.workspace.reports / f"version-{version}.html", page.encode())
     desk.versions.runs.log_text(night.run, page, "report.html")
+    describe_version(desk, night, told, failure)
     return _summary(facts, path)
 
 
@@ -223,8 +224,23 @@ def version_description(trained: Trained, version: Mapping[str, Any]) -> str:
         f"Trained on data version `{version['digest'][:16]}`, purged at register position "
         f"{version['register_position']}: {trained.users} users, {trained.items} items.\n\n"
         f"{leaderboard_table(trained)}\n\n"
-        f"{_quality(trained)}\n\nVerdict and certificate digest stand in the tags."
+        f"{_quality(trained)}\n\nVerdict: none yet.\n\nPromotion: none yet."
     )
+
+
+def describe_version(
+    desk: Desk, night: Night, told: Mapping[str, Any], failure: LetheError | None
+) -> None:
+    """Say in the version's description why it was promoted or refused, if it is still there."""
+    version = told.get("version")
+    if version is None or version not in {info.version for info in desk.versions.versions()}:
+        return
+    because = "it is VERIFIED and the quality rule accepts it"
+    said = f"promoted by the night of {night.name}, because {because}."
+    if not told.get("promotion"):
+        because = "; ".join(tells(failure)) if failure else "the night ended before"
+        said = f"refused by the night of {night.name}: {because}."
+    desk.versions.describe(version, {"Promotion": said})
 
 
 def run_description(

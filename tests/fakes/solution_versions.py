@@ -10,7 +10,7 @@ from typing import Any
 
 from lethe.adapters.night_runs import allowed
 from lethe.adapters.packing.model_folder import SOLUTION
-from lethe.adapters.solution_versions import VersionInfo
+from lethe.adapters.solution_versions import VersionInfo, described_with
 from lethe.errors import BadInput, StoreUnavailable
 from lethe.solutions.factors import artifact_digest
 
@@ -109,6 +109,7 @@ class FakeSolutionVersions:
         self.runs = FakeNightRuns()
         self.kept: dict[int, VersionInfo] = {}
         self.aliases: dict[str, int] = {}
+        self.descriptions: dict[int, str] = {}
         self.last = 0
 
     def initialise(self) -> None:
@@ -127,6 +128,7 @@ class FakeSolutionVersions:
         shutil.copytree(solution_folder, model / SOLUTION)
         (model / "serving.py").write_text("pass\n")
         labels["artifact_digest"] = artifact_digest(model)
+        self.descriptions[self.last] = description
         self.kept[self.last] = VersionInfo(self.last, labels, run_id, int(self.clock()))
         return self.last
 
@@ -149,6 +151,10 @@ class FakeSolutionVersions:
         old = self._known(version)
         labels = dict(old.tags) | allowed(tags)
         self.kept[version] = VersionInfo(version, labels, old.run_id, old.created)
+
+    def describe(self, version: int, lines: Mapping[str, str]) -> None:
+        self._known(version)
+        self.descriptions[version] = described_with(self.descriptions.get(version, ""), lines)
 
     def fetch(self, version: int, into: Path) -> Path:
         self._known(version)

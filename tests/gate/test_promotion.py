@@ -165,6 +165,25 @@ def test_a_register_behind_the_remembered_head_is_refused(scene: Scene) -> None:
     assert "known position 5" in _refusal(scene, known=Head(5, "9" * 64))
 
 
+def test_a_person_decides_in_place_of_the_quality_rule_and_of_nothing_else(scene: Scene) -> None:
+    worse = replace(scene.candidate, quality_accepted=False, by_person=True)
+    for wrong in (
+        {"verdict": "REFUSED"},
+        {"verdict": "INCONCLUSIVE"},
+        {"artifact_digest": "f" * 64},
+        {"register_head": "f" * 64},
+    ):
+        certified = scene.certified(**wrong).certificate
+        _refusal(scene, replace(worse, certificate=certified))
+    _refusal(scene, replace(worse, certificate=None))
+    assert scene.promote(worse) == 2
+
+
+def test_a_person_cannot_bring_an_erased_one_back(scene: Scene) -> None:
+    scene.ask(Action.ERASE, B)
+    assert "excluded" in _refusal(scene, replace(scene.candidate, by_person=True))
+
+
 @pytest.mark.parametrize("reasons", [(), ("NDCG fell by 12 %", "significant at 0.001")])
 def test_the_quality_rule_has_a_veto(scene: Scene, reasons: tuple[str, ...]) -> None:
     worse = replace(scene.candidate, quality_accepted=False, quality_reasons=reasons)

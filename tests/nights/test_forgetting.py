@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
+from lethe.adapters.packing.model_folder import SOLUTION
 from lethe.durable import read_json, sha256_json
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
 from lethe.estate.vault import Vault
@@ -284,7 +285,7 @@ def test_versions_that_do_not_hold_the_erased_are_kept(world: World) -> None:
 def test_an_unreadable_version_may_hold_anybody_and_goes(world: World) -> None:
     world.ask(Action.ERASE, "stranger-1")
     world.night()
-    (world.versions.folder / "1" / "users.txt").write_text("changed")
+    (world.versions.folder / "1" / SOLUTION / "users.txt").write_text("changed")
     assert retired(world).versions == 1
     (world.versions.folder / "2" / "users.txt").write_text("changed")
     with pytest.raises(ArtifactCorrupt):
