@@ -31,7 +31,7 @@ def retrain(workspace: str = ".") -> dict[str, Any]:
         except LetheError as error:
             failure = failure or error
         result = tasks.report(night, told, failure)
-        steps.conclude(told, failure)
+        steps.conclude(told, failure, result)
         return result
 
 

@@ -23,13 +23,18 @@ pseudonymous.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class LetheError(Exception):
-    """Root of the tree. `exit_code` is what the process ends with."""
+    """Root of the tree. `exit_code` is what the process ends with.
+
+    `summary` is what a command has to tell all the same, such as a night that was refused.
+    """
 
     exit_code: ClassVar[int] = 3
+    summary: Mapping[str, Any] | None = None
 
 
 class RefusedByGate(LetheError):

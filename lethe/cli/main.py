@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(end.exit_code)
     except (Exception, KeyboardInterrupt) as error:
         message, code = _told(error)
-        printing.failure(message, code, "--json" in given)
+        printing.failure(message, code, "--json" in given, getattr(error, "summary", None))
         sys.exit(code)
 
 

@@ -22,11 +22,20 @@ def answer(result: Mapping[str, Any] | None, as_json: bool) -> None:
         click.echo("\n".join(f"{key}: {plain(value)}" for key, value in result.items()))
 
 
-def failure(message: str, exit_code: int, as_json: bool) -> None:
-    """Print why a command failed: JSON on standard output, or a line on standard error."""
+def failure(
+    message: str, exit_code: int, as_json: bool, summary: Mapping[str, Any] | None = None
+) -> None:
+    """Print why a command failed: JSON on standard output, or a line on standard error.
+
+    What a command had to tell all the same goes to standard output as on success.
+    """
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": exit_code}, indent=2))
+        machine = {key: value for key, value in (summary or {}).items() if key != "text"}
+        told = {**machine, "error": message, "exit_code": exit_code}
+        click.echo(json.dumps(told, indent=2, sort_keys=bool(machine), default=str))
     else:
+        if summary is not None:
+            answer(summary, as_json=False)
         click.echo(f"lethe: {message}", err=True)
 
 

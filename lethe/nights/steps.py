@@ -272,18 +272,23 @@ def report(night: Night, told: Mapping[str, Any], failure: LetheError | None) ->
     return result
 
 
-def conclude(told: Mapping[str, Any], failure: LetheError | None) -> None:
-    """Raise what the night ends with, if anything.
+def conclude(
+    told: Mapping[str, Any],
+    failure: LetheError | None,
+    result: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise what the night ends with, if anything, and let it carry the night's `result` along.
 
     Raises:
         LetheError: the refusal or failure of a step.
         BadInput: all went well, but a landed file was refused whole.
     """
-    if failure is not None:
-        raise failure
     refused = (told.get("purge") or {}).get("intake", {}).get("files_refused", {})
-    if refused:
-        raise BadInput(
+    if refused and failure is None:
+        failure = BadInput(
             f"{sum(refused.values())} landed files were refused and lie in data/quarantine "
             f"({'; '.join(sorted(refused))}); everything else was done"
         )
+    if failure is not None:
+        failure.summary = result
+        raise failure

@@ -121,6 +121,9 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
     retired = facts["retired"] or {}
     lines = [f"night of {night['name']}: {night['outcome']}"]
     lines += [f"  because {reason}" for reason in night["reasons"]]
+    if night["version"] is not None and night["outcome"] != "promoted":
+        recipe = (facts["winner"] or {}).get("recipe", "unknown recipe")
+        lines.append(f"not promoted: version {night['version']} ({recipe})")
     champion = night["version"] if night["outcome"] == "promoted" else night["champion"]
     lines.append(f"champion: {'none yet' if champion is None else f'version {champion}'}")
     lines += [

@@ -287,7 +287,7 @@ def test_an_unreadable_version_may_hold_anybody_and_goes(world: World) -> None:
     world.night()
     (world.versions.folder / "1" / SOLUTION / "users.txt").write_text("changed")
     assert retired(world).versions == 1
-    (world.versions.folder / "2" / "users.txt").write_text("changed")
+    (world.versions.folder / "2" / SOLUTION / "users.txt").write_text("changed")
     with pytest.raises(ArtifactCorrupt):
         retired(world)
     assert [info.version for info in world.versions.versions()] == [2], "the champion stays"

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.adapters.studies import TrialRecord
+from lethe.cli import printing
 from lethe.durable import canonical_json
 from lethe.errors import BadInput, PromotionRefused, RecipeFailed, StoreUnavailable
 from lethe.interactions.rights.register import Action
@@ -143,6 +144,42 @@ def test_the_night_ends_with_its_failure_before_the_refused_files() -> None:
         steps.conclude(refused, None)
     with pytest.raises(RecipeFailed):
         steps.conclude(refused, RecipeFailed("no"))
+
+
+def test_a_night_that_is_refused_tells_its_summary_all_the_same(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = PromotionRefused("version 2 is not promoted", ("it is worse than popular",))
+    more = told(version=2, trained=trained(accepted=False))
+    result = telling.write(world.desk, night_of(world), more, failure)
+    with pytest.raises(PromotionRefused) as refused:
+        steps.conclude({}, failure, result)
+    printing.failure(str(failure), failure.exit_code, False, refused.value.summary)
+    plain = capsys.readouterr()
+    assert "champion: version 1" in plain.out
+    assert "because it is worse than popular" in plain.out
+    assert "not promoted: version 2 (als)" in plain.out
+    assert f"report: {result['report']}" in plain.out
+    assert plain.err.startswith("lethe: version 2 is not promoted")
+    printing.failure(str(failure), failure.exit_code, True, refused.value.summary)
+    machine = json.loads(capsys.readouterr().out)
+    assert (machine["champion"], machine["version"], machine["exit_code"]) == (1, 2, 1)
+    assert machine["reasons"] == ["it is worse than popular"]
+    assert machine["report"] == result["report"]
+
+
+def test_the_versions_description_tells_why_it_was_promoted_or_refused(world: World) -> None:
+    night, notes = night_of(world), world.versions.descriptions
+    notes[1] = "als\n\nVerdict: none yet.\n\nPromotion: none yet."
+    refused = PromotionRefused("no", ("it is worse than\npopular",))
+    telling.write(world.desk, night, told(), refused)
+    assert notes[1].endswith("Promotion: refused by the night of 2026-05-04 02:00:00: it is worse "
+                             "than popular.")  # fmt: skip
+    telling.write(world.desk, night, told(promotion={"previous": None}), None)
+    assert notes[1].startswith("als\n\nVerdict: none yet.\n\nPromotion: promoted by the night of")
+    assert notes[1].count("Promotion: ") == 1
+    telling.write(world.desk, night, told(version=7), refused)
+    assert 7 not in notes, "a version that was destroyed is described no more"
 
 
 def test_descriptions_show_leaderboard_studies_and_the_quality_rule() -> None:
