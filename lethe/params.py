@@ -67,10 +67,14 @@ class TuningRules(Section):
 
 
 class RetentionRules(Section):
-    """How many data versions and finished studies are kept when nobody is erased."""
+    """How many data versions and finished studies are kept when nobody is erased.
+
+    `restricted_days`: how long the details of a refusal are kept at most.
+    """
 
     data_versions: int = Field(default=30, ge=1)
     nights_of_studies: int = Field(default=30, ge=1)
+    restricted_days: int = Field(default=14, ge=1, le=365)
 
 
 class EnvironmentRules(Section):

@@ -13,6 +13,7 @@ from lethe.adapters.packing.model_folder import around, as_written
 from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
+from lethe.estate import restricted
 from lethe.estate.keys import open_signing_key, trusted_keys
 from lethe.estate.workspace import Workspace
 from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
@@ -188,6 +189,7 @@ def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) 
     desk.versions.tag(
         version, {"certificate_digest": certificate.digest, "verdict": certificate.verdict}
     )
+    restricted.note(desk.workspace, version, report, opening.now())
     found = "; ".join(report.reasons)
     desk.versions.describe(
         version,

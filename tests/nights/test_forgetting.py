@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.packing.model_folder import SOLUTION
-from lethe.durable import read_json, sha256_json
+from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
+from lethe.estate.restricted import restricted_path
 from lethe.estate.vault import Vault
 from lethe.interactions.intake.quarantine import Quarantine, RefusedRow
 from lethe.interactions.rights.register import Action, Register
@@ -64,6 +65,40 @@ def states(world: World) -> dict[int, str]:
 
 
 # --- what closes a request ----------------------------------------------------------------------
+
+
+def details(world: World, version: int) -> Path:
+    """What verification found out about a refused version."""
+    path = restricted_path(world.workspace, version)
+    write_json(path, {"version": version, "written": world.clock, "layers": []})
+    return path
+
+
+def test_details_of_a_refusal_go_before_an_erasure_is_closed_and_not_while_it_waits(
+    world: World,
+) -> None:
+    world.ask(Action.ERASE, ANN)
+    refused = world.night(promoted=False)
+    assert refused is not None
+    path = details(world, refused)
+    assert retired(world, "refused").closed == 0
+    assert path.is_file(), "nobody could look why the night was refused"
+    world.night()
+    done = retired(world)
+    assert (done.closed, done.waiting) == (1, 0)
+    assert not path.exists()
+
+
+def test_details_of_a_refusal_go_with_their_version_and_with_time(world: World) -> None:
+    gone, old = details(world, 9), details(world, 1)
+    retired(world)
+    assert (gone.exists(), old.exists()) == (False, True)
+    world.clock += 13 * 86_400
+    retired(world)
+    assert old.exists()
+    world.clock += 2 * 86_400
+    retired(world)
+    assert not old.exists()
 
 
 def test_a_person_is_gone_from_everywhere_before_the_request_is_closed(world: World) -> None:

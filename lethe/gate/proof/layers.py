@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lethe.gate.proof.case import Case
-from lethe.gate.proof.report import Finding, LayerResult
+from lethe.gate.proof.report import LARGEST_DETAILS, Finding, LayerResult
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import array_digests
 
@@ -81,6 +81,20 @@ def structure(case: Case) -> LayerResult:
         value=f"{len(stored.users)} users, {len(stored.items)} items, "
         f"{sum(finding.count for finding in findings)} differences",
         findings=findings,
+        details=_items(case),
+    )
+
+
+def _items(case: Case) -> tuple[Mapping[str, Any], ...]:
+    """Items of the artifact or of the retained that the other lacks, by the users they have."""
+    stored, kept = set(case.stored.items), case.retained.items
+    users = dict(
+        zip(kept, np.bincount(case.retained.csr.indices, minlength=len(kept)), strict=True)
+    )
+    odd = sorted(stored ^ set(kept))[:LARGEST_DETAILS]
+    return tuple(
+        {"item": item, "stored": item in stored, "retained_users": int(users.get(item, 0))}
+        for item in odd
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 REQUIRED_LAYERS = ("structure", "manifest", "replay")
 ALGEBRA_LAYERS = ("normal_equations", "stationarity", "contribution")
+LARGEST_DETAILS = 100
 _WITHOUT_ALGEBRA = frozenset({"lightfm"})
 
 
@@ -55,7 +56,8 @@ class LayerResult:
     """One layer's answer.
 
     `value`, `threshold` and `statistic` (what was measured) are short texts for a reader.
-    `advice` says which setting would help a layer that could not answer.
+    `advice` says which setting would help a layer that could not answer. `details` could reveal a
+    history: rows of `LARGEST_DETAILS` places at most, for the restricted file alone.
     """
 
     layer: str
@@ -67,6 +69,7 @@ class LayerResult:
     statistic: str = ""
     controls: tuple[Control, ...] = ()
     advice: str = ""
+    details: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def passed(self) -> bool:

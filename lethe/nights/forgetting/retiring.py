@@ -16,6 +16,7 @@ from typing import Literal
 from lethe.adapters.catalogue import Catalogue
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt
+from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, fields_of, holds, search
 from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
@@ -125,6 +126,8 @@ def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, Abs
             desk.versions.destroy(info.version)
             destroyed += 1
     desk.versions.sweep()  # a destruction that a kill cut off is listed nowhere
+    left = {info.version for info in desk.versions.versions()}
+    restricted.forget(desk.workspace, left, opening.now(), desk.params.retention.restricted_days)
     shutil.rmtree(desk.workspace.temporary, ignore_errors=True)
     desk.workspace.temporary.mkdir(parents=True, mode=0o700, exist_ok=True)
     return destroyed, held
@@ -183,6 +186,7 @@ def _close(desk: Desk, tonight: _Tonight) -> tuple[int, int]:
         for state, outcome in ready
     }
     if erased:
+        restricted.empty(desk.workspace)
         opening.open_vault(desk.workspace).forget(erased)
     for state, outcome in ready:
         desk.register.close(

@@ -6,7 +6,7 @@ import numpy as np
 
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.layers import findings_of
-from lethe.gate.proof.report import LayerResult
+from lethe.gate.proof.report import LARGEST_DETAILS, LayerResult
 
 # Measured: at most 6e-7 for an honest sealed fit, at least 1.9e-4 with one hidden user.
 LARGEST_RESIDUAL = 1e-5
@@ -22,6 +22,7 @@ def normal_equations(objective: Objective) -> LayerResult:
     residuals = objective.sides().relative()
     wrong = int(np.count_nonzero(~(residuals <= LARGEST_RESIDUAL)))
     largest = float(np.max(residuals, initial=0.0))
+    worst = np.argsort(-residuals, kind="stable")[: min(wrong, LARGEST_DETAILS)]
     return LayerResult(
         layer="normal_equations",
         question="Do the item factors follow from the retained users alone?",
@@ -32,4 +33,5 @@ def normal_equations(objective: Objective) -> LayerResult:
             {"an item's factors do not solve its equations on the retained users": wrong},
         ),
         statistic="largest relative residual of an item's normal equations",
+        details=tuple({"item": int(k), "residual": float(residuals[k])} for k in worst),
     )

@@ -18,7 +18,7 @@ from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import Field, People
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.layers import findings_of
-from lethe.gate.proof.report import Control, Finding, LayerResult
+from lethe.gate.proof.report import LARGEST_DETAILS, Control, Finding, LayerResult
 
 LARGEST_SHARE = 0.25
 APART = 0.5
@@ -105,7 +105,14 @@ def contribution(
         "(joint regression; alone against people never seen)",
         controls=answers,
         advice="" if valid else ADVICE,
+        details=tuple(_shares_of(group) for group in groups),
     )
+
+
+def _shares_of(group: Group) -> dict[str, Any]:
+    """The largest a of a group, without whose each one is."""
+    held = np.sort(group.joint[np.isfinite(group.joint)])[::-1][:LARGEST_DETAILS]
+    return {"group": group.name, "shares": [round(float(a), 4) for a in held]}
 
 
 def _measured(
