@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
 from lethe.errors import BadConfiguration
+from lethe.estate.canaries import CanaryRules
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
@@ -101,6 +102,7 @@ class Params(Section):
     seed: int = Field(default=20_240_301, ge=0, lt=2**31)
     intake: IntakeRules = IntakeRules()
     purge: PurgeRules = PurgeRules()
+    canaries: CanaryRules = CanaryRules()
     training: SnapshotRules = SnapshotRules()
     tuning: TuningRules
     promotion: QualityRule = QualityRule()

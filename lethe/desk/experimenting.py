@@ -103,7 +103,13 @@ def _training_set(workspace: Workspace, params: Params, digest: str, place: Path
     )
     excluded = excluded_pseudonyms(opening.rows_by_user(store), register.standing(), keys)
     receipt = build(
-        store, excluded, params.training, place / "training", head.position, head.digest
+        store,
+        excluded,
+        params.training,
+        place / "training",
+        head.position,
+        head.digest,
+        opening.open_canaries(workspace, keys).pseudonyms(),
     )
     say("split", f"{receipt.rows} rows, {receipt.users} users, {receipt.items} items")
     return receipt.digest

@@ -12,7 +12,7 @@ from lethe.errors import BadFile, BadRequest
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
 from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
-from lethe.interactions.rights.standing import Action, Request
+from lethe.interactions.rights.standing import CANARY, Action, Request
 from lethe.stages import opening
 
 
@@ -72,9 +72,12 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
 
     Raises:
         BadFile: see `read_ids`.
-        BadRequest: the register cannot enter it, or the receipt lies in the future.
+        BadRequest: the register cannot enter it, the receipt lies in the future, or the reason is
+            that of canaries, whose entries no list shows.
         ArtifactCorrupt: the register was edited, or is older than the newest known head.
     """
+    if reason == CANARY:
+        raise BadRequest(f"the reason {CANARY} is kept for canaries, who are no people")
     params = opening.open_params(workspace)
     keys = opening.open_identities(workspace)
     register = opening.open_register(workspace, params)

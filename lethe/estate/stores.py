@@ -57,7 +57,7 @@ STORES: tuple[Store, ...] = (
           "wiped at the start and the end of a night", True),
     Store("records", (".lethe/catalogue.json", ".lethe/last-night.json", ".lethe/night.json",
                       ".lethe/night.lock", ".lethe/register.position", ".lethe/register.anchor",
-                      ".lethe/sample.json", ".lethe/studies.json",
+                      ".lethe/sample.json", ".lethe/studies.json", ".lethe/canaries.json",
                       ".lethe/stage-error.json"), "digests and positions", "hold no ids"),
     Store("register", (".lethe/register.db", ".lethe/register.db-journal",
                        ".lethe/register.db.lock"), "tombstones",

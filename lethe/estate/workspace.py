@@ -94,6 +94,11 @@ class Workspace:
         return self.state / "evidence"
 
     @property
+    def canaries(self) -> Path:
+        """How many canaries were made and how many of them have asked to be erased."""
+        return self.state / "canaries.json"
+
+    @property
     def last_night(self) -> Path:
         """What the last finished night worked on, so that unchanged work is not done again."""
         return self.state / "last-night.json"

@@ -62,8 +62,13 @@ class Desk:
         return self.versions.artifact_digest(version)
 
     def user_tombstones(self, version: int) -> frozenset[str]:
-        """Tombstones of the users in a version's stored id list."""
-        return frozenset(self.tombstones(self.read(version).users))
+        """Tombstones of the users in a version's stored id list.
+
+        Without canaries that were erased later: they do not stand in the way of going back to it.
+        """
+        stored = self.read(version)
+        later = self.register.standing().canaries_since(stored.manifest.register_position)
+        return frozenset(self.tombstones(stored.users)) - later
 
     def set_champion(self, version: int | None) -> None:
         """Move the champion alias; only the promotion protocol calls this."""
@@ -129,6 +134,12 @@ def examine(desk: Desk, version: int) -> Report:
         lambda user: tombstone(desk.keys.tombstone, user) in barred,
         manifest.definition,
     )
+    canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
+    found = suspects.gather(desk.workspace, data, desk.keys, at_training, manifest, place, retained)
+    waiting = sum(
+        state.open and state.entry.tombstone in at_training.canaries
+        for state in desk.register.canaries()
+    )
     return verify(
         Case(
             artifact_digest=artifact_digest(around(folder)),
@@ -137,16 +148,16 @@ def examine(desk: Desk, version: int) -> Report:
             beside=as_written(around(folder)),
             retained=retained,
             tombstones=desk.tombstones(stored.users),
-            forbidden=today.excluded,
+            forbidden=today.excluded - today.canaries_since(manifest.register_position),
             head_position=head.position,
             head_digest=head.digest,
             recorded_head=_recorded_head(desk.register, manifest.register_position),
             data_version=manifest.data_version,
             environment=environment(),
             replay=lambda matrix: _replay(stored, matrix),
-            suspects=suspects.gather(
-                desk.workspace, data, desk.keys, at_training, manifest, place, retained
-            ),
+            suspects=found,
+            canaries=tuple(row for row, name in enumerate(retained.users) if name in canaries),
+            untested=max(0, waiting - (found["canary"].shape[0] if "canary" in found else 0)),
         )
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord, forget
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
+from lethe.estate.canaries import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
 from lethe.nights import judging, telling, training, tuning
@@ -37,9 +38,18 @@ def intake(night: Night) -> dict[str, int]:
         say("intake", f"promotion of version {version}, cut off by a kill, was completed")
     for version in recovered.undone:
         say("intake", f"promotion of version {version}, cut off by a kill, was undone")
+    _canaries(night)
     found = reproducing.take_in(night.workspace, night.params())
     say("intake", f"{found['files']} files, register at position {found['register_position']}")
     return found
+
+
+def _canaries(night: Night) -> None:
+    """Canaries ask to be erased and others land, in a night that will learn; planned once."""
+    room, params, plan = night.workspace, night.params(), night.noted("canaries")
+    plan = plan or asdict(reproducing.plan_canaries(room, params, _last(night) is None))
+    night.note(canaries=plan)
+    reproducing.carry_out(room, params, Plan.of(plan))
 
 
 def purge(night: Night) -> dict[str, Any]:
@@ -81,15 +91,19 @@ def take_up(night: Night, told: dict[str, Any]) -> None:
 
 
 def is_new(night: Night) -> bool:
-    """False if the champion was made from exactly this data, register and configuration."""
+    """False if the champion was made from exactly this data, register and settings."""
+    if (champion := _last(night)) is not None:
+        say("tune", f"nothing new since version {champion}: no retraining")
+    return champion is None
+
+
+def _last(night: Night) -> int | None:
+    """The champion, if it was made from exactly the sealed data and the present settings."""
     workspace = night.workspace
     if not workspace.last_night.is_file():
-        return True
+        return None
     last, champion = read_json(workspace.last_night), _desk(night).champion()
-    if champion is not None and (last["key"], last["champion"]) == (_key(night), champion):
-        say("tune", f"nothing new since version {champion}: no retraining")
-        return False
-    return True
+    return champion if (last["key"], last["champion"]) == (_key(night), champion) else None
 
 
 def _key(night: Night) -> str:
@@ -126,9 +140,8 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
             steps=trial.steps,
         )
         value = "-" if trial.value is None else f"{trial.value:.4f}"
-        say(
-            "tune", f"{name} trial {trial.number + 1}/{params.tuning.trials}: {trial.state} {value}"
-        )
+        place = f"{trial.number + 1}/{params.tuning.trials}"
+        say("tune", f"{name} trial {place}: {trial.state} {value}")
 
     return tuning.tune_recipe(
         workspace.studies,

@@ -139,7 +139,7 @@ def train(  # noqa: PLR0913
             for name, found in judgement.comparisons.items()
         },
         folder=str(folder),
-        users=len(solution.users),
+        users=len(solution.users) - len(TrainingSet.read(workspace.training).canaries),
         items=len(solution.items),
     )
 

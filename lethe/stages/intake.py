@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from lethe.errors import BadFile
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
-from lethe.interactions.columns import TIMESTAMP, USER
+from lethe.interactions.columns import USER
+from lethe.interactions.intake.naming import pseudonymised
 from lethe.interactions.intake.quarantine import Quarantine, RefusedFile
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import LandedFile
@@ -68,12 +69,16 @@ def interactions(workspace: Workspace, params: Params) -> None:
     standing = register.standing(upto=head.position)
     store = ShardStore(workspace.interactions, params.purge.buckets)
     vault = opening.open_vault(workspace)
-    tally, receipts = _Tally(), Receipts(workspace)
-    identities = Identities(keys, standing)
-    taken = _Intake(workspace, params, store, vault, identities, tally, receipts).run()
-    receipts.took(tally.receipt(), store.rows() - int(store.manifest().get("rows", 0)))
-    purge(store, vault, register, standing, keys, receipts.purging)
-    store.seal(head.position, head.digest, taken)
+    canaries = opening.open_canaries(workspace, keys)
+    tally, receipts, identities = _Tally(), Receipts(workspace), Identities(keys, standing)
+    taken = _Intake(
+        workspace, params, store, vault, identities, tally, receipts, canaries.landed()
+    ).run()
+    present, uncounted = opening.rows_by_user(store), canaries.pseudonyms()
+    rows = sum(count for name, count in present.items() if name not in uncounted)
+    receipts.took(tally.receipt(), rows - int(store.manifest().get("rows", 0)))
+    purge(store, present, vault, register, standing, keys, receipts.purging)
+    store.seal(head.position, head.digest, taken, uncounted)
     receipts.sealed()
 
 
@@ -86,33 +91,44 @@ class _Intake:
     identities: Identities
     tally: _Tally
     receipts: Receipts
+    canaries: str
     met: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
     def run(self) -> list[str]:
         """Take every landed file once; the digests of all files ever taken.
 
+        The file of canaries (its digest is `canaries`) is taken like any other and not counted.
+
         The files' rows are merged together at the end, each shard once. A file that turns out bad
         adds no row, whatever it had before its fault.
         """
         taken = set(self.store.manifest().get("taken", ()))
-        quarantine = Quarantine(self.workspace.quarantine)
+        quarantine, uncounted = Quarantine(self.workspace.quarantine), _Tally()
         with self.store.batch() as batch:
             for file in survey(self.workspace.landing, self.params.intake):
                 if isinstance(file, RefusedFile):
                     self._refuse_file(quarantine, file, file.rule)
                 elif file.sha256 in taken:
-                    self.tally.counts["repeated"] += 1
+                    (uncounted if file.sha256 == self.canaries else self.tally).counts[
+                        "repeated"
+                    ] += 1
                 else:
+                    tally = uncounted if file.sha256 == self.canaries else self.tally
                     try:
-                        self._take(file, batch, quarantine)
+                        self._take(file, batch, quarantine, tally)
                     except BadFile as fault:
                         self._refuse_file(quarantine, file, fault.rule)
                     else:
                         taken.add(file.sha256)
-                        self.tally.counts["new"] += 1
+                        tally.counts["new"] += 1
             self._remember()
-        self.tally.counts["rows_new"] += batch.appended.rows_new
-        self.tally.counts["rows_duplicate"] += batch.appended.rows_duplicate
+        # Rows of canaries are distinct and new. After a kill some are there already: then `took`
+        # knows better, from how far the store has grown.
+        theirs = uncounted.counts["rows_read"]
+        new = max(0, batch.appended.rows_new - theirs)
+        gathered = batch.appended.rows_new + batch.appended.rows_duplicate - theirs
+        self.tally.counts["rows_new"] += new
+        self.tally.counts["rows_duplicate"] += gathered - new
         return sorted(taken)
 
     def _refuse_file(
@@ -122,15 +138,17 @@ class _Intake:
         quarantine.file(file.path, rule)
         self.tally.files_refused[rule] += 1
 
-    def _take(self, file: LandedFile, batch: Gathering, quarantine: Quarantine) -> None:
+    def _take(
+        self, file: LandedFile, batch: Gathering, quarantine: Quarantine, counted: _Tally
+    ) -> None:
         if file.kind == "interactions":
             with batch.whole():
-                self._take_interactions(file, batch, quarantine)
+                self._take_interactions(file, batch, quarantine, counted)
         else:
             self._take_attributes(file)
 
     def _take_interactions(
-        self, file: LandedFile, batch: Gathering, quarantine: Quarantine
+        self, file: LandedFile, batch: Gathering, quarantine: Quarantine, counted: _Tally
     ) -> None:
         tally, refused = _Tally(), []
         for part in read_interactions(file, self.params.intake):
@@ -146,7 +164,7 @@ class _Intake:
                 refused.clear()
         if refused:
             quarantine.rows(file.sha256, refused)
-        self.tally.add(tally)
+        counted.add(tally)
 
     def _take_attributes(self, file: LandedFile) -> None:
         kind: Literal["items", "users"] = "users" if file.kind == "users" else "items"
@@ -181,24 +199,18 @@ class _Intake:
 
     def _pseudonymised(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Ids become pseudonyms; rows of erased lives fall out. Also how many fell out."""
-        column = table[USER].combine_chunks().dictionary_encode()
-        names, known = self._identified(column.dictionary.to_pylist())
-        people = [known[name] for name in names]
-        codes = pa.array([person.pseudonym for person in people], pa.string())
-        gone = pa.array([person.erased for person in people], pa.bool_())
-        start = pa.array([person.not_before for person in people], pa.int64())
-        stays = pc.and_(
-            pc.invert(gone.take(column.indices)),
-            pc.greater_equal(table[TIMESTAMP].combine_chunks(), start.take(column.indices)),
-        )
-        coded = table.set_column(
-            table.column_names.index(USER), USER, codes.take(column.indices)
-        ).filter(stays)
+
+        def identified(texts: Sequence[str]) -> list[Identity]:
+            names, known = self._identified(texts)
+            return [known[name] for name in names]
+
+        coded = pseudonymised(table, identified)
         return coded, table.num_rows - coded.num_rows
 
 
 def purge(  # noqa: PLR0913
     store: ShardStore,
+    present: Mapping[str, int],
     vault: Vault,
     register: Register,
     standing: Standing,
@@ -207,29 +219,28 @@ def purge(  # noqa: PLR0913
 ) -> None:
     """Remove every erased user's rows from the shards.
 
-    People are found by the tombstone of each pseudonym in the data, so that a row which a restore
-    or a late file brought back goes as well. What each erasure removed is noted in the register
-    before anything is removed, so that a killed night does not lose the count; `note` hears the
-    receipt before and after.
+    `present` maps each pseudonym in the data to its rows. People are found by its tombstone, so
+    that a row which a restore or a late file brought back goes as well. What each erasure removed
+    is noted in the register before anything is removed, so that a killed night does not lose the
+    count; `note` hears the receipt before and after. Canaries go too and are not in it.
     """
-    present = opening.rows_by_user(store)
     stones = {name: tombstone(keys.tombstone, name) for name in present}
     erased = {name for name, stone in stones.items() if stone in standing.erased}
     rows = {stones[name]: present[name] for name in erased}
     known = vault.by_tombstone(standing.erased).keys() | rows.keys()
-    found = 0
-    for state in register.requests():
+    found, people = 0, standing.people().erased
+    for state in (*register.requests(), *register.canaries()):
         stone = state.entry.tombstone
         if state.entry.action is Action.ERASE and stone in standing.erased:
             if stone in known and state.open:
                 register.record_purge(state.entry.position, rows.get(stone, 0))
-            found += stone in known or state.found
+            found += stone in people and (stone in known or state.found)
     receipt = PurgeReceipt(
-        asked=len(standing.erased),
+        asked=len(people),
         found=found,
-        not_found=len(standing.erased) - found,
-        users=len(erased),
-        rows=sum(rows.values()),
+        not_found=len(people) - found,
+        users=len(rows.keys() & people),
+        rows=sum(count for stone, count in rows.items() if stone in people),
         shards_rewritten=0,
     )
     note(receipt)

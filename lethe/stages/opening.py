@@ -14,6 +14,7 @@ from lethe.adapters.data_versions import DataVersions
 from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import read_json, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration
+from lethe.estate.canaries import Canaries
 from lethe.estate.keys import open_keys
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
@@ -52,6 +53,11 @@ def open_vault(workspace: Workspace) -> Vault:
 def open_identities(workspace: Workspace) -> Keys:
     """The two secret keys, checked against their fingerprints."""
     return open_keys(workspace)
+
+
+def open_canaries(workspace: Workspace, keys: Keys) -> Canaries:
+    """The canaries that were ever made here."""
+    return Canaries(workspace.canaries, keys)
 
 
 def open_data(workspace: Workspace) -> DataVersions:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.durable import read_json
 from lethe.errors import BadConfiguration
+from lethe.estate import planting
+from lethe.estate.canaries import Plan
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.quarantine import RefusedFile
 from lethe.interactions.intake.reading import survey
 from lethe.interactions.intake.rules import LandedFile
+from lethe.interactions.rights.identity import Identities
+from lethe.interactions.rights.register import Action, Request
+from lethe.interactions.rights.standing import CANARY
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
@@ -30,11 +36,91 @@ def take_in(workspace: Workspace, params: Params) -> dict[str, int]:
     if not found and not (workspace.interactions / "manifest.json").is_file():
         raise BadConfiguration("data/landing is empty and no interactions were ever taken in")
     opening.write_position(workspace.register_position, head)
+    canaries = opening.open_canaries(workspace, opening.open_identities(workspace)).landed()
     return {
-        "files": len(found),
+        "files": sum(file.sha256 != canaries for file in found),
         "files_refused": sum(isinstance(file, RefusedFile) for file in found),
         "register_position": head.position,
     }
+
+
+def plan_canaries(workspace: Workspace, params: Params, due: bool) -> Plan:
+    """Which canaries leave and which come tonight: none in a night that has nothing new.
+
+    `due` is True if the night will learn again whatever landed.
+    """
+    register = opening.open_register(workspace, params)
+    keys = opening.open_identities(workspace)
+    standing, store = register.standing(), ShardStore(workspace.interactions, params.purge.buckets)
+    sealed, identities = store.manifest(), Identities(keys, standing)
+    landed = [
+        file
+        for file in survey(workspace.landing, params.intake)
+        if isinstance(file, LandedFile)
+        and file.kind == "interactions"
+        and file.sha256 not in sealed.get("taken", ())
+    ]
+    moved = standing.position != sealed.get("register_position", 0)
+    if not (due or moved or planting.fresh(landed, params.intake, identities, store)):
+        return Plan()
+    canaries, rules = opening.open_canaries(workspace, keys), params.canaries
+    others = [file for file in landed if file.sha256 != canaries.landed()]
+    made_from = (
+        None
+        if rules.off
+        else planting.template(others, params.intake, identities, workspace.temporary)
+    )
+    users = max(int(sealed.get("users", 0)), made_from.users if made_from else 0)
+    found = (made_from.file.name, made_from.file.sha256) if made_from else None
+    return canaries.plan(rules.wanted(users), rules, found)
+
+
+def carry_out(workspace: Workspace, params: Params, plan: Plan) -> None:
+    """Enter the leaving canaries in the register and land a file of those who come.
+
+    Safe to repeat after a kill at any point. The time of receipt is that of the newest data
+    version, which holds them: a night that is repeated enters the very same requests.
+    """
+    keys = opening.open_identities(workspace)
+    canaries, register = (
+        opening.open_canaries(workspace, keys),
+        opening.open_register(workspace, params),
+    )
+    leaving = canaries.tombstones(*plan.leaving)
+    if leaving:
+        versions = Catalogue(workspace.catalogue).list()
+        received = versions[-1].created if versions else 0
+        register.append(
+            [Request(Action.ERASE, stone, received, CANARY) for stone in leaving],
+            known=opening.newest_known(workspace),
+        )
+        opening.remember_head(workspace, register.head())
+        canaries.note(erased=plan.leaving[1])
+    if plan.template:
+        _land(workspace, params, plan, Identities(keys, register.standing()))
+
+
+def _land(workspace: Workspace, params: Params, plan: Plan, identities: Identities) -> None:
+    """Nothing if theirs has landed already, or the file that they were to be made from is gone."""
+    store = ShardStore(workspace.interactions, params.purge.buckets)
+    keys, rules, scratch = identities.keys, params.intake, workspace.temporary
+    canaries = opening.open_canaries(workspace, keys)
+    taken = set(store.manifest().get("taken", ()))
+    found = [file for file in survey(workspace.landing, rules) if isinstance(file, LandedFile)]
+    there = canaries.landed() in taken | {file.sha256 for file in found}
+    done = canaries.counters()[0] >= plan.coming[1] and there
+    files = [file for file in found if file.sha256 not in taken]
+    if done or not any((file.name, file.sha256) == (plan.template, plan.sha256) for file in files):
+        return
+    made_from = planting.template(files, rules, identities, scratch)
+    if made_from is None or planting.sibling(made_from.file).exists():
+        return
+    ids = canaries.ids(*plan.coming)
+    content = planting.content(made_from, rules, ids, params.canaries.history, scratch)
+    if content is not None:
+        # First the note: whoever may be in the data by now is known for a canary.
+        canaries.note(made=plan.coming[1], landed=hashlib.sha256(content).hexdigest())
+        planting.land(made_from.file, content)
 
 
 def purge(workspace: Workspace, night: str) -> dict[str, Any]:
@@ -62,7 +148,8 @@ def version(workspace: Workspace, params: Params, created: int) -> DataVersion:
     data.push()
     digest = data.digest("data/interactions")
     store = ShardStore(workspace.interactions, params.purge.buckets)
-    counts, head = store.counts(), opening.sealed_at(store)
+    canaries = opening.open_canaries(workspace, opening.open_identities(workspace))
+    counts, head = store.counts(canaries.pseudonyms()), opening.sealed_at(store)
     if digest is None:
         raise BadConfiguration("no data version was ever recorded")
     made = DataVersion(

@@ -42,6 +42,7 @@ def training(workspace: Workspace, params: Params) -> SnapshotReceipt:
         workspace.training,
         head.position,
         head.digest,
+        opening.open_canaries(workspace, keys).pseudonyms(),
     )
     workspace.receipts.mkdir(parents=True, exist_ok=True)
     write_json(workspace.receipts / "training.json", asdict(receipt))

@@ -52,7 +52,8 @@ def gather(  # noqa: PLR0913
         place = workspace.temporary / "superseded"
         shutil.rmtree(place, ignore_errors=True)
         data.checkout(older.digest, place)
-        found["erased"] = read(place, standing.erased)
+        found["erased"] = read(place, standing.erased - standing.canaries)
+        found["canary"] = read(place, standing.canaries)
         shutil.rmtree(place)
     return {name: rows for name, rows in found.items() if rows.shape[0]}
 

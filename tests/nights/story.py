@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from lethe.estate.canaries import Canaries
 from lethe.interactions.rights.identity import Identities, pseudonym
 from lethe.interactions.rights.standing import Action, Request
 from tests.nights import shop, traces
@@ -82,10 +83,12 @@ def names_of(place: Place, person: str) -> list[str]:
 
 
 def rows_in(place: Place) -> Counter[str]:
-    """Rows by pseudonym in the data, read without the store's code."""
+    """People's rows by pseudonym in the data, read without the store's code."""
     found: Counter[str] = Counter()
     for path in place.root.glob("data/interactions/????-??/*.parquet"):
         found.update(pq.read_table(path, columns=["user"])["user"].to_pylist())
+    for canary in Canaries(place.state / "canaries.json", place.keys()).pseudonyms():
+        del found[canary]
     return found
 
 

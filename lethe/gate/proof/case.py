@@ -26,6 +26,8 @@ class Case:
     `suspects` are people who must have left no trace, by group ("erased", "objecting",
     "restricted", "canary"): weights as in `retained.csr`, float32 CSR in its columns, one row a
     person. Their histories are read for this alone and nothing about one of them is told.
+    `canaries` are the rows of living canaries in `retained`, who must be found when they are
+    pretended erased. `untested` counts erased canaries whose histories nothing holds any more.
     """
 
     artifact_digest: str
@@ -42,3 +44,5 @@ class Case:
     environment: Mapping[str, str]
     replay: Callable[[InteractionMatrix], Mapping[str, str]]
     suspects: Mapping[str, Any] = field(default_factory=dict)
+    canaries: tuple[int, ...] = ()
+    untested: int = 0

@@ -78,7 +78,7 @@ def structure(case: Case) -> LayerResult:
         layer="structure",
         question="Does the artifact list exactly the retained users and items, and no one else?",
         threshold="0 differences, 0 tombstones matched",
-        value=f"{len(stored.users)} users, {len(stored.items)} items, "
+        value=f"{len(stored.users) - len(case.canaries)} users, {len(stored.items)} items, "
         f"{sum(finding.count for finding in findings)} differences",
         findings=findings,
         details=_items(case),

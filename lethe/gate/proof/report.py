@@ -79,7 +79,10 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Report:
-    """Every layer's answer and the verdict that follows from them."""
+    """Every layer's answer and the verdict that follows from them.
+
+    `users` counts people; `canaries` those who are in the artifact besides.
+    """
 
     artifact_digest: str
     matrix_digest: str
@@ -92,6 +95,7 @@ class Report:
     users: int
     items: int
     layers: tuple[LayerResult, ...]
+    canaries: int = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -142,6 +146,7 @@ class Report:
             "environment": dict(self.environment),
             "users": self.users,
             "items": self.items,
+            "canaries": self.canaries,
             "layers": [
                 {
                     "layer": layer.layer,

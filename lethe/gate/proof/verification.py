@@ -40,7 +40,8 @@ def verify(case: Case) -> Report:
         register_head=case.head_digest,
         trained_at_position=manifest.register_position,
         environment=case.environment,
-        users=len(case.stored.users),
+        users=len(case.stored.users) - len(case.canaries),
+        canaries=len(case.canaries),
         items=len(case.stored.items),
         layers=(structure(case), manifest_layer(case), replay(case), *algebra_layers(case)),
     )
@@ -61,5 +62,5 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
     return (
         first,
         stationarity(at),
-        contribution(objective, at.field, case.suspects, seed),
+        contribution(objective, at.field, case.suspects, seed, case.canaries, case.untested),
     )

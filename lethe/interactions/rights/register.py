@@ -27,6 +27,7 @@ from lethe.interactions.rights.ledger import (
     State,
 )
 from lethe.interactions.rights.standing import (
+    CANARY,
     GENESIS,
     Action,
     Entry,
@@ -165,7 +166,7 @@ class Register:
         Raises:
             BadRequest: no such entry, or the erasure waits for a legal hold to end.
         """
-        states = {state.entry.position: state for state in self.requests()}
+        states = {state.entry.position: state for state in self._states()}
         current = states.get(closure.position)
         if current is None:
             raise BadRequest(f"the register has no entry at position {closure.position}")
@@ -177,11 +178,18 @@ class Register:
         return True
 
     def requests(self) -> tuple[RequestState, ...]:
-        """The state of every entry, in order.
+        """The state of every entry that a person asked for, in order.
 
         `purged`: a purge was recorded for it. `verified`: a version certified at or after the
         position where it took effect was promoted.
         """
+        return tuple(state for state in self._states() if state.entry.reason != CANARY)
+
+    def canaries(self) -> tuple[RequestState, ...]:
+        """The state of every erasure of a canary, in order: in no list and no count of requests."""
+        return tuple(state for state in self._states() if state.entry.reason == CANARY)
+
+    def _states(self) -> tuple[RequestState, ...]:
         chain = self.entries()
         standing = Fold(chain).standing()
         rows: dict[int, int] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from typing import Final
 from lethe.durable import sha256_json
 from lethe.errors import ArtifactCorrupt, BadRequest
 
+CANARY: Final = "canary"  # the reason of erasures that nobody asked for: canaries are no people
 LATEST_SECOND: Final = 4102444800  # 2100-01-01: anything later is milliseconds by mistake
 _TOMBSTONE: Final = re.compile(r"[0-9a-f]{64}")
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -159,6 +160,7 @@ class Standing:
     come back. `reconsented` maps such a life to the second its successor began. `blocked` are
     erasures that wait for a RELEASE. `erased_at` maps erased lives to the position at which the
     erasure took effect, `excluded_at` excluded ones to where their present exclusion began.
+    `canaries` are those of `erased` that are canaries.
     """
 
     position: int = 0
@@ -168,12 +170,30 @@ class Standing:
     blocked: frozenset[str] = field(default=frozenset(), repr=False)
     reconsented: Mapping[str, int] = field(default_factory=dict, repr=False)
     erased_at: Mapping[str, int] = field(default_factory=dict, repr=False)
+    canaries: frozenset[str] = field(default=frozenset(), repr=False)
     excluded_at: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def excluded(self) -> frozenset[str]:
         """Everybody whose rows may not be trained on."""
         return self.erased | self.objecting | self.restricted
+
+    def people(self) -> Standing:
+        """The same without canaries: what is destroyed, counted and told is people's alone."""
+        gone = self.canaries
+        kept = {stone: at for stone, at in self.erased_at.items() if stone not in gone}
+        left = {stone: at for stone, at in self.excluded_at.items() if stone not in gone}
+        return replace(
+            self,
+            erased=self.erased - gone,
+            erased_at=MappingProxyType(kept),
+            excluded_at=MappingProxyType(left),
+            canaries=frozenset(),
+        )
+
+    def canaries_since(self, position: int) -> frozenset[str]:
+        """Canaries erased after `position`: until then they were there by right."""
+        return frozenset(stone for stone in self.canaries if self.erased_at[stone] > position)
 
     def changed_since(self, position: int) -> frozenset[str]:
         """Those excluded now whose present exclusion began after `position`."""
@@ -191,6 +211,7 @@ class _Life:
     erased_on: int = 0
     reconsented: int | None = None
     excluded_at: int | None = None
+    canary: bool = False
 
     def enter(self, action: Action, position: int, received: int) -> None:
         if action is Action.OBJECT or action is Action.WITHDRAW_OBJECTION:
@@ -246,6 +267,7 @@ class Fold:
         """Let one entry take effect."""
         life = self._lives.setdefault(entry.tombstone, _Life())
         life.enter(entry.action, entry.position, entry.received)
+        life.canary |= entry.action is Action.ERASE and entry.reason == CANARY
         self._position = entry.position
 
     def repeats(self, request: Request) -> bool:
@@ -270,5 +292,6 @@ class Fold:
             blocked=frozenset(s for s, life in lives if life.pending),
             reconsented=MappingProxyType(returned),
             erased_at=MappingProxyType(erased),
+            canaries=frozenset(s for s in erased if self._lives[s].canary),
             excluded_at=MappingProxyType(excluded),
         )

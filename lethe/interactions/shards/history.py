@@ -43,11 +43,15 @@ class FileStore(Protocol):
 
 @dataclass(frozen=True)
 class Purge:
-    """Whom to leave out, and the register's position and head at which that is true."""
+    """Whom to leave out, and the register's position and head at which that is true.
+
+    `uncounted` pseudonyms stay where they are and are in no count, as in `ShardStore.seal`.
+    """
 
     people: Set[str] = field(repr=False)
     position: int
     head: str
+    uncounted: Set[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class History:
     def __init__(self, store: FileStore, purge: Purge, work: Path) -> None:
         self.store, self.purge, self.work = store, purge, work
         self.gone = pa.array(sorted(purge.people), pa.string())
+        self.uncounted = pa.array(sorted(purge.uncounted), pa.string())
         check_pseudonyms(self.gone)
         self._shards: dict[str, _Shard] = {}
         self._items: dict[str, frozenset[str]] = {}
@@ -108,6 +113,7 @@ class History:
         kept = {name: digest for name, digest in left.items() if digest is not None}
         rows = {name: shard for name, shard in touched.items() if name != _PEOPLE}
         removed = sum((shard.removed for shard in rows.values()), Counter[str]())
+        removed = Counter({u: n for u, n in removed.items() if u not in self.purge.uncounted})
         lost = self._lost(frozenset().union(*(shard.items for shard in rows.values())), kept)
         manifest |= {
             "register_position": self.purge.position,
@@ -148,7 +154,7 @@ class History:
             return _Shard(digest)
         self.files_rewritten += 1
         removed = Counter(taken.column(c.USER).to_pylist())
-        items = frozenset(taken.column(c.ITEM).to_pylist() if name != _PEOPLE else ())
+        items = frozenset(() if name == _PEOPLE else self._counted_items(taken))
         rest = table.filter(pc.invert(theirs))
         path.unlink()
         write_table(path, rest)
@@ -176,10 +182,12 @@ class History:
     def _items_in(self, digest: str) -> frozenset[str]:
         if digest not in self._items:
             path = self._fetched(digest, "asked.parquet")
-            self._items[digest] = frozenset(
-                pc.unique(read_table(path, (c.ITEM,)).column(0)).to_pylist()
-            )
+            self._items[digest] = self._counted_items(read_table(path, (c.USER, c.ITEM)))
         return self._items[digest]
+
+    def _counted_items(self, table: pa.Table) -> frozenset[str]:
+        counted = pc.invert(pc.is_in(table.column(c.USER), value_set=self.uncounted))
+        return frozenset(pc.unique(table.column(c.ITEM).filter(counted)).to_pylist())
 
     def _fetched(self, digest: str, name: str) -> Path:
         path = self.work / name

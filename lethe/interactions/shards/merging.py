@@ -7,10 +7,11 @@ form in which a table is written, so that equal content is equal bytes.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -251,3 +252,34 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             return table.select(columns or table.column_names).combine_chunks()
     except (pa.ArrowException, OSError):
         raise ArtifactCorrupt(f"{path.parent.name}/{path.name} cannot be read") from None
+
+
+def merged(
+    paths: dict[str, Path], new: pa.Table
+) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+    """One bucket's shards that new rows touch, as they are and as they become, by month."""
+    months = set(by_month(new))
+    events = pc.drop_null(new.column(c.EVENT_ID)).combine_chunks()
+    for month in paths.keys() - months if len(events) else ():
+        ids = read_table(paths[month], (c.EVENT_ID,)).column(0)
+        if pc.any(pc.is_in(ids, value_set=events)).as_py():
+            months.add(month)
+    old = {month: read_table(paths[month]) for month in months & paths.keys()}
+    whole = distinct(pa.concat_tables([*old.values(), new]))
+    parts = by_month(whole)
+    return old, {month: parts.get(month, whole.slice(0, 0)) for month in sorted(months)}
+
+
+def removed(path: Path, people: c.Array) -> Counter[str]:
+    """Rewrite a file without these people; their rows in it, by person. Not theirs: untouched."""
+    users = read_table(path, (c.USER,)).column(0)
+    theirs = pc.is_in(users, value_set=people)
+    found = Counter({count["values"]: count["counts"] for count in _counted(users, theirs)})
+    if found:
+        write_table(path, read_table(path).filter(pc.invert(theirs)))
+    return found
+
+
+def _counted(users: c.Array, rows: c.Array) -> list[dict[str, Any]]:
+    counted: list[dict[str, Any]] = pc.value_counts(pc.filter(users, rows)).to_pylist()
+    return counted

@@ -33,11 +33,11 @@ from lethe.interactions.shards.merging import (
     Appended,
     Gathering,
     buckets_of,
-    by_month,
     check_pseudonyms,
-    distinct,
     laid_over,
+    merged,
     read_table,
+    removed,
     write_table,
 )
 
@@ -141,11 +141,11 @@ class ShardStore:
         rewritten = 0
         for path in self._shards():
             if int(path.stem[1:]) in buckets:
-                found = _without(path, gone)
+                found = removed(path, gone)
                 rows.update(found)
                 rewritten += bool(found)
         people = self.root / "users.parquet"
-        described = _without(people, gone) if people.is_file() else Counter()
+        described = removed(people, gone) if people.is_file() else Counter()
         per_user = {person: rows[person] for person in sorted({*rows, *described})}
         return Purged(rows.total(), len(per_user), rewritten, per_user)
 
@@ -168,13 +168,15 @@ class ShardStore:
         for path in self._shards():
             yield read_table(path, columns)
 
-    def counts(self) -> Counts:
-        """Count what is here now, sealed or not."""
-        rows = 0
+    def counts(self, without: Set[str] = frozenset()) -> Counts:
+        """Count what is here now, sealed or not, `without` some pseudonyms."""
+        rows, out = 0, pa.array(sorted(without), pa.string())
         items: set[str] = set()
         users: dict[str, set[str]] = {}
         for path in self._shards():
             table = read_table(path, (c.USER, c.ITEM))
+            if without:
+                table = table.filter(pc.invert(pc.is_in(table.column(0), value_set=out)))
             rows += table.num_rows
             users.setdefault(path.name, set()).update(pc.unique(table.column(0)).to_pylist())
             items.update(pc.unique(table.column(1)).to_pylist())
@@ -184,10 +186,17 @@ class ShardStore:
         """How many interactions are here now, from the shards' footers."""
         return sum(parquet.read_metadata(path).num_rows for path in self._shards())
 
-    def seal(self, position: int, head: str, taken: Iterable[str] = ()) -> None:
+    def seal(
+        self,
+        position: int,
+        head: str,
+        taken: Iterable[str] = (),
+        uncounted: Set[str] = frozenset(),
+    ) -> None:
         """Write the manifest, for the register position and head that the rows were purged at.
 
-        `taken` (digests of landed files) is added to what earlier manifests listed.
+        `taken` (digests of landed files) is added to what earlier manifests listed. `uncounted`
+        pseudonyms reach none of the three counts; what each shard holds is told whole.
         """
         self._sweep()
         shards = {
@@ -197,7 +206,7 @@ class ShardStore:
             }
             for path in self._files()
         }
-        counts = self.counts()
+        counts = self.counts(uncounted)
         manifest = {
             "format": _FORMAT,
             "buckets": self.buckets,
@@ -248,6 +257,9 @@ class ShardStore:
         found = self.root.glob(f"*/b{'*' if bucket is None else bucket}.parquet")
         return sorted(p for p in found if _SHARD.fullmatch(f"{p.parent.name}/{p.name}"))
 
+    def _by_month(self, bucket: int) -> dict[str, Path]:
+        return {path.parent.name: path for path in self._shards(bucket)}
+
     def _files(self) -> list[Path]:
         return [*self._shards(), *(p for n in _ATTRIBUTES if (p := self.root / n).is_file())]
 
@@ -255,35 +267,22 @@ class ShardStore:
         for path in [*self.root.glob(".spill.*"), *self.root.rglob(".*.part")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
+    def adds(self, table: pa.Table) -> bool:
+        """Whether a merge of this table would change a shard; nothing is written."""
+        gathering = Gathering(self.root, self.buckets, table.nbytes * 4 + 1)
+        gathering.add(table)
+        for bucket, rows in gathering.merged_buckets():
+            old, parts = merged(self._by_month(bucket), rows)
+            if any(
+                month not in old or not part.equals(old[month]) for month, part in parts.items()
+            ):
+                return True
+        return False
+
     def _merge(self, bucket: int, new: pa.Table) -> int:
         """Merge rows of one bucket; how many more there are. Earlier months are written first."""
-        months = set(by_month(new))
-        events = pc.drop_null(new.column(c.EVENT_ID)).combine_chunks()
-        paths = {path.parent.name: path for path in self._shards(bucket)}
-        for month in paths.keys() - months if len(events) else ():
-            ids = read_table(paths[month], (c.EVENT_ID,)).column(0)
-            if pc.any(pc.is_in(ids, value_set=events)).as_py():
-                months.add(month)
-        old = {month: read_table(paths[month]) for month in months & paths.keys()}
-        merged = distinct(pa.concat_tables([*old.values(), new]))
-        parts = by_month(merged)
-        for month in sorted(months):
-            part = parts.get(month, merged.slice(0, 0))
+        old, parts = merged(self._by_month(bucket), new)
+        for month, part in parts.items():
             if month not in old or not part.equals(old[month]):
                 write_table(self.root / month / f"b{bucket}.parquet", part)
-        return len(merged) - sum(map(len, old.values()))
-
-
-def _without(path: Path, people: c.Array) -> Counter[str]:
-    """Rewrite a file without these people; their rows in it, by person. Not theirs: untouched."""
-    users = read_table(path, (c.USER,)).column(0)
-    theirs = pc.is_in(users, value_set=people)
-    found = Counter({count["values"]: count["counts"] for count in _counted(users, theirs)})
-    if found:
-        write_table(path, read_table(path).filter(pc.invert(theirs)))
-    return found
-
-
-def _counted(users: c.Array, rows: c.Array) -> list[dict[str, Any]]:
-    counted: list[dict[str, Any]] = pc.value_counts(pc.filter(users, rows)).to_pylist()
-    return counted
+        return sum(map(len, parts.values())) - sum(map(len, old.values()))

@@ -83,6 +83,11 @@ class Log:
             self.weight[rows],
         )
 
+    def of(self, names: Set[str]) -> Rows:
+        """A mask of the rows whose user is one of `names`."""
+        theirs: Rows = np.array([name in names for name in self.users], dtype=np.bool_)
+        return theirs[self.user]
+
     def ordered(self) -> Log:
         """Names ascending and every one in use; rows by time, user, item and weight."""
         users, user = _ascending(self.users, self.user)
@@ -97,56 +102,80 @@ _KEPT = pa.schema([(USER, _NAME), (ITEM, _NAME), (TIMESTAMP, pa.int64()), ("weig
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
-    """The kept rows, the cuts, and counts: rows dropped by rule, excluded users who had rows."""
+    """The kept rows, the cuts, and counts: rows dropped by rule, excluded users who had rows.
+
+    `people` is the kept rows without those of canaries. Whatever counts or cuts looks at these.
+    """
 
     log: Log
+    people: Log
     cuts: Cuts
     dropped: dict[str, int]
     excluded_users: int
 
 
-def select(store: InteractionStore, excluded: Set[str], rules: SnapshotRules) -> Selection:
-    """Apply the rules to every interaction of `store`; `excluded` are pseudonyms.
+def select(
+    store: InteractionStore,
+    excluded: Set[str],
+    rules: SnapshotRules,
+    canaries: Set[str] = frozenset(),
+) -> Selection:
+    """Apply the rules to every interaction of `store`; `excluded` and `canaries` are pseudonyms.
 
     Raises:
         TooFewInteractions: less is left than the minimums, or one of the windows is empty.
     """
     dropped: Counter[str] = Counter()
-    gathered, excluded_users = _gather(store, excluded, rules, dropped)
-    log = _without_rare(gathered, rules, dropped).ordered()
-    _check_minimums(log, rules)
+    gathered, excluded_users = _gather(store, excluded, rules, dropped, canaries)
+    log = _without_rare(gathered, rules, dropped, canaries).ordered()
+    people = log.keep(~log.of(canaries)).ordered() if canaries else log
+    _check_minimums(people, rules)
     counts = {rule: dropped[rule] for rule in DROP_RULES}
-    return Selection(log, _cuts(log.timestamp, rules), counts, excluded_users)
+    return Selection(log, people, _cuts(people.timestamp, rules), counts, excluded_users)
 
 
 def _gather(
-    store: InteractionStore, excluded: Set[str], rules: SnapshotRules, dropped: Counter[str]
+    store: InteractionStore,
+    excluded: Set[str],
+    rules: SnapshotRules,
+    dropped: Counter[str],
+    canaries: Set[str],
 ) -> tuple[Log, int]:
     """Steps 1 and 2; also how many of the excluded users had rows."""
-    barred = pa.array(sorted(excluded), pa.string())
+    barred, uncounted = (pa.array(sorted(names), pa.string()) for names in (excluded, canaries))
     seen: set[str] = set()
     parts = [_KEPT.empty_table()]
     for table in store.scan((USER, ITEM, TIMESTAMP, EVENT_TYPE, EVENT_VALUE)):
         out = pc.is_in(table[USER], value_set=barred)
         seen.update(table[USER].filter(out).unique().to_pylist())
-        kept = _less(table, out, "excluded", dropped)
+        kept = _less(table, out, "excluded", dropped, uncounted)
         kept = kept.append_column("weight", pa.array(_weights(kept[EVENT_TYPE], rules)))
-        kept = _less(kept, pc.equal(kept["weight"], 0), "event_weight", dropped)
+        none = pc.equal(kept["weight"], 0)
+        kept = _less(kept, none, "event_weight", dropped, uncounted)
         if rules.event_value_minimum is not None:
             enough = pc.greater_equal(kept[EVENT_VALUE], rules.event_value_minimum)
             low = pc.invert(pc.fill_null(enough, False))
-            kept = _less(kept, low, "event_value", dropped)
+            kept = _less(kept, low, "event_value", dropped, uncounted)
         columns = [kept[USER].dictionary_encode(), kept[ITEM].dictionary_encode()]
         parts.append(pa.table([*columns, kept[TIMESTAMP], kept["weight"]], schema=_KEPT))
     whole = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
     (users, user), (items, item) = (_codes(whole[name]) for name in (USER, ITEM))
     numbers = (whole[TIMESTAMP].to_numpy(), whole["weight"].to_numpy())
-    return Log(users, items, user, item, *numbers), len(seen)
+    return Log(users, items, user, item, *numbers), len(seen - canaries)
 
 
-def _less(table: pa.Table, out: pa.ChunkedArray, rule: str, dropped: Counter[str]) -> pa.Table:
+def _less(
+    table: pa.Table,
+    out: pa.ChunkedArray,
+    rule: str,
+    dropped: Counter[str],
+    uncounted: pa.Array,
+) -> pa.Table:
     kept = table.filter(pc.invert(out))
     dropped[rule] += table.num_rows - kept.num_rows
+    if len(uncounted):
+        theirs = pc.is_in(table[USER], value_set=uncounted)
+        dropped[rule] -= pc.sum(pc.and_(out, theirs)).as_py() or 0
     return kept
 
 
@@ -172,12 +201,16 @@ def _ascending(names: list[str], codes: Ints) -> tuple[list[str], Ints]:
     return [name for name, _ in used], place[codes]
 
 
-def _without_rare(log: Log, rules: SnapshotRules, dropped: Counter[str]) -> Log:
-    """Step 3: rare items once, then short histories once."""
+def _without_rare(log: Log, rules: SnapshotRules, dropped: Counter[str], canaries: Set[str]) -> Log:
+    """Step 3: rare items once, then short histories once. Canaries' rows are dropped uncounted."""
+
+    def rows(some: Log) -> int:
+        return int(np.count_nonzero(~some.of(canaries))) if canaries else len(some.user)
+
     kept = log.keep(_partners(log.item, log.user)[log.item] >= rules.minimum_item_users)
-    dropped["item_users"] = len(log.user) - len(kept.user)
+    dropped["item_users"] = rows(log) - rows(kept)
     last = kept.keep(_partners(kept.user, kept.item)[kept.user] >= rules.minimum_user_items)
-    dropped["user_items"] = len(kept.user) - len(last.user)
+    dropped["user_items"] = rows(kept) - rows(last)
     return last
 
 

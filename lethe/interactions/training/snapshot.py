@@ -10,8 +10,8 @@ every step is exact and none depends on the order of rows, files or threads.
 3. Drop each item with fewer than `minimum_item_users` distinct users. Then, counted on what is
    left, drop each user with fewer than `minimum_user_items` distinct items. Each filter runs
    once, in this order.
-4. Cuts: of the n kept timestamps t in ascending order (0-based), the test cut is
-   t[n - floor(n * test_share)] and the validation cut
+4. Cuts: of the n kept timestamps t in ascending order (0-based, those of canaries left out), the
+   test cut is t[n - floor(n * test_share)] and the validation cut
    t[n - floor(n * (validation_share + test_share))], shares as Python floats; an index of n
    stands for t[n - 1] + 1. Windows: "train" is t < validation cut, "train+validation" is
    t < test cut, "all" is everything. Equal timestamps fall into the same window, the later one.
@@ -74,7 +74,8 @@ class SnapshotReceipt:
     """Counts of one snapshot, no ids. `dropped` is rows by rule, in the order of the rules.
 
     `windows` counts rows; `cold_users` and `cold_items` count who occurs in the validation (test)
-    window and in none before it. `digest` is the SHA-256 of `snapshot.json`.
+    window and in none before it. `digest` is the SHA-256 of `snapshot.json`. `canaries` counts
+    those in the training set; they are in no other count.
     """
 
     rows: int
@@ -87,6 +88,7 @@ class SnapshotReceipt:
     cold_users: dict[str, int]
     cold_items: dict[str, int]
     features: dict[str, int]
+    canaries: int
     digest: str
 
 
@@ -97,10 +99,12 @@ def build(  # noqa: PLR0913
     into: Path,
     position: int,
     head: str,
+    canaries: Set[str] = frozenset(),
 ) -> SnapshotReceipt:
     """Write the training set of `store` without the pseudonyms in `excluded` into folder `into`.
 
-    `position` and `head` say for which state of the register `excluded` was drawn up. The bytes
+    `position` and `head` say for which state of the register `excluded` was drawn up. Pseudonyms
+    in `canaries` are learned from and neither counted, nor cut by, nor ever held out. The bytes
     depend on the arguments only; `snapshot.json` is written last, and a folder without it is no
     snapshot.
 
@@ -108,21 +112,23 @@ def build(  # noqa: PLR0913
         TooFewInteractions: less is left than Personalize's minimums, or a window is empty.
         BadConfiguration: an attribute that the rules name is in no file.
     """
-    selection = select(store, excluded, rules)
-    log, cuts = selection.log, selection.cuts
+    selection = select(store, excluded, rules, canaries)
+    log, people, cuts = selection.log, selection.people, selection.cuts
+    invented = [row for row, name in enumerate(log.users) if name in canaries]
     features = {
         ITEM: _features(store.attributes("items"), ITEM, log.items, rules.item_attributes, rules),
         USER: _features(store.attributes("users"), USER, log.users, rules.user_attributes, rules),
     }
     counts: dict[str, Any] = {
-        "rows": len(log.user),
-        "users": len(log.users),
-        "items": len(log.items),
+        "rows": len(people.user),
+        "users": len(people.users),
+        "items": len(people.items),
         "excluded_users": selection.excluded_users,
         "dropped": selection.dropped,
-        "windows": cuts.rows(log.timestamp),
-        "cold_users": _cold(log.user, log.timestamp, cuts),
-        "cold_items": _cold(log.item, log.timestamp, cuts),
+        "windows": cuts.rows(people.timestamp),
+        "cold_users": _cold(people.user, people.timestamp, cuts),
+        "cold_items": _cold(people.item, people.timestamp, cuts),
+        "canaries": len(invented),
         "features": {key: len({name for _, name in held}) for key, held in features.items()},
     }
     record = {
@@ -132,6 +138,7 @@ def build(  # noqa: PLR0913
         "rules": rules.model_dump(mode="json"),
         "cuts": {"validation": cuts.validation, "test": cuts.test},
         "counts": counts,
+        "canaries": invented,
         "files": _write(into, log, features),
     }
     write_json(into / SNAPSHOT, record)

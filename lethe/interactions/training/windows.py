@@ -95,6 +95,7 @@ class TrainingSet:
 
     `user` and `item` index into `users` and `items`; `weight` is in millionths (int64).
     `features` maps "item" and "user" to (row index, name) pairs, absent if there are none.
+    `canaries` are the indices of users who are learned from and never held out.
     """
 
     users: tuple[str, ...]
@@ -108,6 +109,7 @@ class TrainingSet:
     maximum_weight: float
     position: int
     head: str
+    canaries: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> TrainingSet:
@@ -138,6 +140,7 @@ class TrainingSet:
             maximum_weight=record["rules"]["maximum_weight"],
             position=record["register_position"],
             head=record["register_head"],
+            canaries=tuple(record.get("canaries", ())),
         )
 
     def matrix(self, window: Window) -> InteractionMatrix:
@@ -160,8 +163,9 @@ class TrainingSet:
         )
 
     def held_out(self, window: HeldOutWindow, matrix: InteractionMatrix) -> HeldOut:
-        """The interactions of `window`, weighted as in a matrix, in the rows of `matrix`."""
+        """People's interactions of `window`, weighted as in a matrix, in the rows of `matrix`."""
         rows = self.cuts.within(window, self.timestamp)
+        rows &= ~np.isin(self.user, np.array(self.canaries, dtype=np.int32))
         user = _positions(self.users, matrix.users)[self.user[rows]]
         item = _positions(self.items, matrix.items)[self.item[rows]]
         warm = (user >= 0) & (item >= 0)

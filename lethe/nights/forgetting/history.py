@@ -74,10 +74,11 @@ def _without_erased(
 ) -> dict[str, DataVersion]:
     """Old digest -> the version that takes its place, for each that an erasure came after.
 
-    One purged after the last erasure took effect cannot hold anybody and is not read.
+    One purged after the last erasure took effect cannot hold anybody and is not read. Canaries
+    are there by right: nobody is harmed by them.
     """
     head = desk.register.check_chain()
-    standing = desk.register.standing(upto=head.position)
+    standing = desk.register.standing(upto=head.position).people()
     newest = max(standing.erased_at.values(), default=0)
     stale = [version for version in versions if version.register_position < newest]
     if not stale:
@@ -88,7 +89,9 @@ def _without_erased(
     with data.rewriting() as stores:
         since = min(version.register_position for version in stale)
         people = frozenset(_erased_since(desk, standing, since, stores, stale, place))
-        history = History(stores, Purge(people, head.position, head.digest), place)
+        canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
+        purge = Purge(people, head.position, head.digest, canaries)
+        history = History(stores, purge, place)
         moved = {one.digest: _moved(one, history, stores, head, place) for one in stale}
     shutil.rmtree(place)
     return moved

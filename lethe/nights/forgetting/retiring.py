@@ -8,7 +8,6 @@ the request closed. A request that cannot be closed tonight stays open with all 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -17,9 +16,8 @@ from lethe.adapters.catalogue import Catalogue
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt
 from lethe.estate import restricted
-from lethe.estate.search import Hits, Needles, fields_of, holds, search
-from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
+from lethe.estate.search import Hits, Needles, search
+from lethe.estate.search.loose import forget_loose_rows, late_ids
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.nights.forgetting.history import INTERACTIONS, forget_history
@@ -73,7 +71,8 @@ def retire(desk: Desk, night: str) -> Retired:
     Raises:
         StoreUnavailable: a store could not be emptied; nothing is closed then.
     """
-    standing = desk.register.standing()
+    everybody = desk.register.standing()
+    standing = everybody.people()  # older copies hold canaries by right: nobody is harmed by that
     data = opening.open_data(desk.workspace)
     current = data.digest(INTERACTIONS)
     known = {v.digest: v for v in Catalogue(desk.workspace.catalogue).list()}
@@ -81,13 +80,15 @@ def retire(desk: Desk, night: str) -> Retired:
     versions, held = _destroy_solution_versions(desk, standing)
     history = forget_history(desk, data)
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
-    _forget_loose_rows(desk, people.values(), _late_ids(desk, standing))
+    late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
+    forget_loose_rows(desk.workspace, people.values(), late)
     # Whoever was erased after the purge cannot be closed tonight, and must not hold up others.
     due = [person for stone, person in people.items() if standing.erased_at[stone] <= purged_at]
     needles = Needles.of((person[0] for person in due), (person[1] for person in due))
     hits = search(desk.workspace, needles, before_closing=True) if needles else Hits({}, 0, 0, 0)
     tonight = _Tonight(night, standing, purged_at, people.keys(), held, hits)
     closed, not_found = _close(desk, tonight)
+    _close_canaries(desk, everybody, purged_at)
     return Retired(
         versions=versions,
         data_versions=history.destroyed,
@@ -133,46 +134,6 @@ def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, Abs
     return destroyed, held
 
 
-def _late_ids(desk: Desk, standing: Standing) -> set[str]:
-    """Erased people in quarantine whom the vault forgot: late files bring refused rows as well.
-
-    Every field there is asked whether it is the id of somebody erased. The answer may be "yes" for
-    a number that means something else; here it is better to remove too much.
-    """
-    if not standing.erased or not desk.workspace.quarantine.is_dir():
-        return set()
-    rules = desk.params.intake.interactions
-    texts: set[str] = set()
-    for path in sorted(desk.workspace.quarantine.iterdir()):
-        texts |= fields_of(path)
-    if rules.strip_float_suffix:
-        texts |= {text.removesuffix(".0") for text in texts}
-    names = [name for name in texts if id_fault(name, rules.case_fold) is None]
-    people = Identities(desk.keys, standing).resolve(
-        [canonical_id(name, rules.case_fold) for name in names]
-    )
-    return {name for name, person in zip(names, people, strict=True) if person.erased}
-
-
-def _forget_loose_rows(desk: Desk, people: Iterable[tuple[str, str]], late: set[str]) -> None:
-    """Quarantined rows, and the sample's request files, of people who are now erased.
-
-    What the search still finds in quarantine, since it decodes more than lines, goes whole.
-    """
-    pairs = list(people)
-    names = {name for _, name in pairs} | late
-    if not names:
-        return
-    quarantine = Quarantine(desk.workspace.quarantine)
-    quarantine.forget(names)
-    needles = Needles.of((pseudonym for pseudonym, _ in pairs), names)
-    for folder in (quarantine.folder, desk.workspace.state / "requests"):
-        for path in sorted(folder.glob("*")):
-            if path.is_file() and holds(path, needles, fields=True)[0]:
-                path.unlink()
-                path.with_name(f"{path.name[:12]}.reason.json").unlink(missing_ok=True)
-
-
 def _close(desk: Desk, tonight: _Tonight) -> tuple[int, int]:
     """Close what is done: closed and not found, as counts."""
     ready = [
@@ -202,6 +163,36 @@ def _close(desk: Desk, tonight: _Tonight) -> tuple[int, int]:
     return len(ready) - not_found, not_found
 
 
+def _close_canaries(desk: Desk, standing: Standing, purged_at: int) -> None:
+    """Close canaries' erasures once a version without them is champion; its certificate proves it.
+
+    One that never came to be in the data was not found.
+    """
+    ready = [
+        state
+        for state in desk.register.canaries()
+        if state.open
+        and standing.erased_at[state.entry.tombstone] <= purged_at
+        and (state.state == "verified" or not state.found)
+    ]
+    if not ready:
+        return
+    opening.open_vault(desk.workspace).forget({state.entry.tombstone for state in ready})
+    proof = _certificate(desk) or sha256_json({"canaries": len(ready)})
+    for state in ready:
+        outcome: Outcome = "closed" if state.found else "not_found"
+        desk.register.close(
+            Closure(state.entry.position, outcome, proof, opening.now(), state.rows_removed)
+        )
+
+
+def _certificate(desk: Desk) -> str | None:
+    """The digest of the champion's certificate."""
+    champion = desk.champion()
+    tags = {info.version: info.tags for info in desk.versions.versions()}
+    return dict(tags.get(champion or 0, {})).get("certificate_digest")
+
+
 def _outcome(state: RequestState, tonight: _Tonight) -> Outcome | None:
     """`closed`, `not_found`, or None while something is missing."""
     entry = state.entry
@@ -224,8 +215,6 @@ def _write_evidence(desk: Desk, state: RequestState, outcome: str, tonight: _Ton
     """
     path = desk.workspace.evidence / f"request-{state.entry.position}.json"
     if not path.is_file() or state.entry.tombstone in tonight.known:
-        champion = desk.champion()
-        tags = {info.version: info.tags for info in desk.versions.versions()}
         write_json(
             path,
             {
@@ -235,8 +224,8 @@ def _write_evidence(desk: Desk, state: RequestState, outcome: str, tonight: _Ton
                 "outcome": outcome,
                 "rows_removed": state.rows_removed,
                 "night": tonight.night,
-                "champion": champion,
-                "certificate": dict(tags.get(champion or 0, {})).get("certificate_digest"),
+                "champion": desk.champion(),
+                "certificate": _certificate(desk),
                 "search": {**asdict(tonight.hits), "undecoded": tonight.hits.undecoded},
                 "written": opening.now(),
             },

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from benchmarks.mutants import MUTANTS, World, remembering, without
 from lethe.errors import ArtifactCorrupt
-from lethe.gate.proof.verification import Report, Verdict, verify
+from lethe.gate.proof.verification import Case, Report, Verdict, verify
 from lethe.solutions.als import AlsHyperparameters
+from lethe.solutions.learned import Factors
 from tests.solutions.histories import history
 
 RULE = AlsHyperparameters(factors=8, regularization=5.0, alpha=5.0, iterations=60)
@@ -48,6 +50,51 @@ def test_a_night_without_anybody_to_test_is_verified_by_its_controls(world: Worl
     assert report.verdict is Verdict.VERIFIED
     assert report.layers[5].value == "nobody to test; controls only"
     assert len(report.layers[5].controls) == 2
+
+
+def canaries(world: World, factors: Factors, **changes: Any) -> Case:
+    """The same people, but it was canaries who were erased; three more still live."""
+    suspects = {"canary": world.suspects["erased"]}
+    return world.case(factors, suspects=suspects, **{"canaries": (5, 50, 100), **changes})
+
+
+def test_erased_canaries_read_nothing_and_living_ones_whole(world: World) -> None:
+    report = verify(canaries(world, world.honest))
+    assert report.verdict is Verdict.VERIFIED
+    assert "12 canary: a" in report.layers[5].value
+    control = report.layers[5].controls[2]
+    assert control.name == "living canaries pretended erased, a above 0.5"
+    assert control.found.startswith("3 of 3")
+    assert (report.users, report.facts()["canaries"]) == (len(world.after.users) - 3, 3)
+
+
+def test_a_version_that_still_holds_one_erased_canary_is_refused(world: World) -> None:
+    report = verify(canaries(world, world.hiding(world.erased[:1])))
+    assert "contribution" in refusing(report)
+    rules = {finding.rule for finding in report.layers[5].findings}
+    assert "the history of a person (canary) is in the item factors" in rules
+
+
+def test_living_canaries_who_are_not_found_leave_the_layer_without_an_answer(world: World) -> None:
+    factors = world.honest
+    silenced = world.after.csr.copy()
+    silenced.data[silenced.indptr[5] : silenced.indptr[6]] = 0
+    silenced.eliminate_zeros()
+    case = canaries(world, factors, retained=dataclasses.replace(world.after, csr=silenced))
+    layer = verify(dataclasses.replace(case, canaries=(5,))).layers[5]
+    assert not layer.conclusive
+    [failed] = [control for control in layer.controls if not control.passed]
+    assert (failed.name, failed.found) == (
+        "living canaries pretended erased, a above 0.5",
+        "0 of 0",
+    )
+
+
+def test_canaries_whose_histories_are_gone_are_told(world: World) -> None:
+    report = verify(world.case(world.honest, suspects={}, untested=2))
+    assert report.verdict is Verdict.VERIFIED
+    told = "2 erased canaries whose histories are gone: not tested"
+    assert report.layers[5].value == f"nobody to test; controls only; {told}"
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -6,7 +6,7 @@ people never seen cannot be told apart, it does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,13 +61,19 @@ class Group:
         return ": ".join((parts[0], ", ".join(parts[1:])))
 
 
-def contribution(
-    objective: Objective, field: Field, suspects: Mapping[str, Any], seed: int
+def contribution(  # noqa: PLR0913
+    objective: Objective,
+    field: Field,
+    suspects: Mapping[str, Any],
+    seed: int,
+    canaries: Sequence[int] = (),
+    untested: int = 0,
 ) -> LayerResult:
     """Layer 6: the share of each suspect's history in the item factors.
 
     `suspects` maps a group's name to weights in the retained items, float32 CSR, one row a person.
-    `seed` draws the controls. An empty mapping is answered by the controls alone.
+    `seed` draws the controls. An empty mapping is answered by the controls alone. `canaries` are
+    retained rows who must be found like members; `untested` counts erased canaries without one.
     """
     draw = np.random.default_rng(seed)
     members = controls.members(objective.confidence, CONTROLS, draw)
@@ -83,7 +89,11 @@ def contribution(
         _right("members pretended erased, a above 0.5", present, present > APART),
         _right("people never seen, a below 0.5", absent, absent < APART),
     )
-    power = []
+    if canaries:
+        living = People.of(objective.confidence[list(canaries)], adjusted)
+        whole = 1.0 + _shares(living, least)
+        answers += (_right("living canaries pretended erased, a above 0.5", whole, whole > APART),)
+    power = [f"{untested} erased canaries whose histories are gone: not tested"] * bool(untested)
     if groups:
         # Nobody can be in the factors less than not at all: far below 0 is a fit that still moves.
         answers += (_lowest(groups),)
@@ -97,8 +107,8 @@ def contribution(
         question="Is the history of anybody who must not be there in the item factors?",
         threshold=f"a below {threshold:.2f} for each person, chance of each group above "
         f"{COHORT_CHANCE}, controls right in {LEAST_RIGHT:.0%}",
-        value="; ".join([*(group.told() for group in groups), *power])
-        or "nobody to test; controls only",
+        value="; ".join([*(group.told() for group in groups)] or ["nobody to test; controls only"])
+        + "".join(f"; {told}" for told in power),
         findings=_findings(groups, threshold) if valid else (),
         conclusive=valid,
         statistic="a: copies of one person's history in the item factors "
