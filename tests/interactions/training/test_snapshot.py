@@ -209,3 +209,39 @@ def test_the_real_store_gives_the_same_bytes_as_its_fake(tmp_path: Path) -> None
     )
     assert fake_digest == real_digest
     assert TrainingSet.read(tmp_path / "training").matrix("all").item_features is not None
+
+
+# --- canaries: learned from, and in no count and no window ---------------------------------------
+
+
+def test_counts_cuts_and_what_is_held_out_are_those_of_a_shop_without_canaries(
+    tmp_path: Path,
+) -> None:
+    draw = np.random.default_rng(4)
+    names = [f"{n:032x}" for n in range(60)]
+    invented = frozenset(names[::10])
+    events: list[Event] = [
+        (user, f"item-{draw.integers(12)}", int(draw.integers(10_000)), "view", float(n % 3))
+        for user in names
+        for n in range(40)
+    ]
+    rules = SnapshotRules(event_value_minimum=1.0, event_weights={"view": 0.5})
+    both = []
+    for place, out, canaries in (("w", frozenset[str](), invented), ("o", invented, frozenset())):
+        store = Store([events])
+        receipt = build(store, out, rules, tmp_path / place, 3, HEAD, canaries)
+        data = TrainingSet.read(tmp_path / place)
+        window = data.held_out("test", data.matrix("train+validation"))
+        names_of = data.matrix("train+validation").users
+        held = {names_of[row] for row in np.flatnonzero(np.diff(window.csr.indptr))}
+        both.append((receipt, held, window.csr.sum(), window.cold_users))
+    with_them, without = both[0][0], both[1][0]
+    assert (with_them.canaries, without.canaries) == (6, 0)
+    assert not both[0][1] & invented
+    assert both[0][1:] == both[1][1:]
+    for name in ("rows", "users", "items", "cuts", "windows", "cold_users", "cold_items"):
+        assert getattr(with_them, name) == getattr(without, name), name
+    dropped = {key: count for key, count in without.dropped.items() if key != "excluded"}
+    assert {key: with_them.dropped[key] for key in dropped} == dropped
+    assert (with_them.dropped["excluded"], with_them.excluded_users) == (0, 0)
+    assert invented <= set(TrainingSet.read(tmp_path / "w").matrix("all").users)
