@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
 from lethe.errors import BadConfiguration
-from lethe.estate.canaries import CanaryRules
+from lethe.estate.canaries.roll import CanaryRules
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules

@@ -108,11 +108,12 @@ def why_unsafe(desk: Desk, version: int, standing: Standing) -> tuple[str, ...]:
     try:
         with TemporaryDirectory(dir=temporary, ignore_cleanup_errors=True) as folder:
             stored = desk.versions.fetch(version, Path(folder))
-            digest, users = artifact_digest(around(stored)), read_solution(stored).users
+            digest, solution = artifact_digest(around(stored)), read_solution(stored)
     except (LetheError, OSError):
         return ("its files cannot be read",)
     reasons = []
-    if excluded := standing.excluded & set(desk.tombstones(users)):
+    barred = standing.excluded - standing.canaries_since(solution.manifest.register_position)
+    if excluded := barred & set(desk.tombstones(solution.users)):
         reasons.append(f"{len(excluded)} people of its id list are excluded by the register")
     try:
         certificate = judging.read_certificate(desk.workspace, version)

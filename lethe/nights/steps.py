@@ -15,7 +15,7 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord, forget
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
-from lethe.estate.canaries import Plan
+from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
 from lethe.nights import judging, telling, training, tuning

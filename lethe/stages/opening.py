@@ -14,7 +14,7 @@ from lethe.adapters.data_versions import DataVersions
 from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import read_json, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration
-from lethe.estate.canaries import Canaries
+from lethe.estate.canaries.roll import Canaries
 from lethe.estate.keys import open_keys
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace

@@ -9,8 +9,8 @@ from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.durable import read_json
 from lethe.errors import BadConfiguration
-from lethe.estate import planting
-from lethe.estate.canaries import Plan
+from lethe.estate.canaries import planting
+from lethe.estate.canaries.roll import Plan
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.quarantine import RefusedFile
 from lethe.interactions.intake.reading import survey

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import BadConfiguration
-from lethe.estate.canaries import Canaries, CanaryRules, Plan
+from lethe.estate.canaries.roll import Canaries, CanaryRules, Plan
 from lethe.interactions.rights.identity import Keys
 
 KEYS = Keys(bytes(range(32)), bytes(range(1, 33)))

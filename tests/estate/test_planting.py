@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 from lethe.durable import sha256_file
-from lethe.estate import planting
+from lethe.estate.canaries import planting
 from lethe.interactions.columns import INTERACTIONS
 from lethe.interactions.intake.reading import read_interactions, survey
 from lethe.interactions.intake.rules import DropRule, IntakeRules, InteractionRules, LandedFile

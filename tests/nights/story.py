@@ -22,7 +22,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from lethe.estate.canaries import Canaries
+from lethe.estate.canaries.roll import Canaries
 from lethe.interactions.rights.identity import Identities, pseudonym
 from lethe.interactions.rights.standing import Action, Request
 from tests.nights import shop, traces

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lethe.durable import read_json
-from lethe.estate import planting
-from lethe.estate.canaries import Canaries, Plan
+from lethe.estate.canaries import planting
+from lethe.estate.canaries.roll import Canaries, Plan
 from lethe.estate.workspace import Workspace
 from lethe.stages import opening, reproducing
 from tests.nights import shop
