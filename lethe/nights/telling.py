@@ -242,7 +242,8 @@ def describe_version(
     said = f"promoted by the night of {night.name}, because {because}."
     if not told.get("promotion"):
         because = "; ".join(tells(failure)) if failure else "the night ended before"
-        said = f"refused by the night of {night.name}: {because}."
+        word = "refused" if isinstance(failure, RefusedByGate) else "not promoted"
+        said = f"{word} by the night of {night.name}: {because}."
     desk.versions.describe(version, {"Promotion": said})
 
 

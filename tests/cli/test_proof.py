@@ -69,6 +69,27 @@ def test_the_champion_verifies_again_and_gets_a_new_certificate(shop: Shop, door
     assert Path(str(ended.json["certificate"])).is_file()
 
 
+def test_after_the_key_was_replaced_each_certificate_checks_with_its_own(
+    shop: Shop, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shop.root / ".lethe"
+    path = place / "certificates" / "version-1.json"
+    replaced = door("--workspace", str(shop.root), "keys", "replace", "signing")
+    seen = door("--workspace", str(shop.root), "--json", "status").json
+    check = ("certificate", "check", str(path), "--key")
+    by_new, by_old = place / "keys" / "signing.pub", place / "keys" / "signing-1.pub"
+
+    assert replaced.code == 0
+    assert seen["unsafe"] == {}, "the former key's certificate no longer counts"
+    assert (door(*check, str(by_new)).code, door(*check, str(by_old)).code) == (1, 0)
+    assert door("--workspace", str(shop.root), "verify").code == 0
+    assert (door(*check, str(by_new)).code, door(*check, str(by_old)).code) == (0, 1)
+    monkeypatch.setenv("LETHE_SIGNING_KEY_FILE", str(place / "keys" / "signing.key"))
+    refused = door("--workspace", str(shop.root), "keys", "replace", "signing")
+    assert (refused.code, refused.out) == (2, "")
+    assert "comes from LETHE_SIGNING_KEY_FILE" in refused.err
+
+
 def test_a_genuine_certificate_of_a_refusal_does_not_pass(
     shop: Shop, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
