@@ -18,7 +18,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from lethe.cli import nights, rights, setting_up, versions
+from lethe.cli import estate, nights, rights, setting_up, versions
 from lethe.errors import LetheError
 from lethe.gate.proof.report import required_layers
 from lethe.nights.frame import STEPS
@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 COMMANDS = {
     command.name: command
-    for module in (setting_up, nights, rights, versions)
+    for module in (setting_up, nights, rights, versions, estate)
     for command in module.COMMANDS
 }
 FRESH, AFTER = "workspace", "after a night"

@@ -39,19 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     `arguments` default to those of the process.
     """
-    from lethe.cli import nights, rights, setting_up, versions
+    from lethe.cli import estate, nights, rights, setting_up, versions
 
-    for module in (setting_up, nights, rights, versions):
+    for module in (setting_up, nights, rights, versions, estate):
         for command in module.COMMANDS:
             lethe.add_command(command)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        lethe(given, prog_name="lethe", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        code = lethe(given, prog_name="lethe", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         message, code = _told(error)
         printing.failure(message, code, "--json" in given, getattr(error, "summary", None))
+    if code:
         sys.exit(code)
 
 
@@ -103,7 +102,10 @@ def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_workspace(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the opened, settled workspace to a command as its first argument, print its answer."""
+    """Hand the opened, settled workspace to a command as its first argument, print its answer.
+
+    An answer with an `exit_code` ends the process with it.
+    """
 
     @click.pass_context
     @functools.wraps(function)
@@ -113,6 +115,9 @@ def in_workspace(function: Callable[..., Any]) -> Callable[..., Any]:
 
         workspace = Workspace.find(context.obj["workspace"])
         settle(workspace)
-        printing.answer(function(workspace, **options), context.obj["json"])
+        found = function(workspace, **options)
+        printing.answer(found, context.obj["json"])
+        if found and found.get("exit_code"):
+            context.exit(int(found["exit_code"]))
 
     return anywhere(run)

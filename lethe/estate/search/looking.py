@@ -1,33 +1,24 @@
-"""Looking for people in every store: decoding what compresses, counting places, naming nobody.
-
-Pseudonyms are 32 hexadecimal characters and are found by that shape in any bytes. Ids as the shop
-writes them can be as short as "7". Where they may lie they are looked for as whole words and
-fields, which is no wider than what quarantine forgets; in all other stores only ids of at least
-`DISTINCTIVE` bytes are looked for, anywhere, since a shorter one cannot be told from a count.
+"""Looking for people in every store: decoding what wraps them, counting places, naming nobody.
 
 A file that cannot be decoded to its end is searched as far as it can be, and told as undecoded.
 """
 
 from __future__ import annotations
 
-import re
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lethe.errors import StoreUnavailable
+from lethe.estate.search.needles import DISTINCTIVE, FIELD, Needles
 from lethe.estate.search.pieces import Effort, Piece, pieces
-from lethe.estate.stores import STORES, files_of, links_of
+from lethe.estate.stores import STORES, Store, files_of, links_of
 from lethe.estate.workspace import Workspace
 
-DISTINCTIVE = 8
 _LONGEST = 256  # bytes of an id
-_CERTAIN = 16  # so many digits in a row are no accident in a digest or a time
-_HEX = re.compile(rb"[0-9a-f]{32,}")
-_DIGITS = re.compile(rb"[0-9a-fA-F]+")
-FIELD = re.compile(rb"[^\x00-\x1f,;|\t\"'<>{}\[\]:=]+")
-_WORD = rb"[0-9A-Za-z_\x80-\xff]"
+IN_NAME = "in its name"
 
 
 @dataclass(frozen=True)
@@ -56,67 +47,20 @@ class Hits:
         return sum(self.undecoded_by_store.values())
 
 
-@dataclass(frozen=True, repr=False)
-class Needles:
-    """Whom to look for. The repr hides them."""
+@dataclass(frozen=True)
+class Looked:
+    """One file that was looked at: how often somebody is in it, by how it was wrapped.
 
-    pseudonyms: frozenset[bytes]
-    ids: frozenset[bytes]
-    _words: dict[bytes, re.Pattern[bytes]] = field(init=False)
+    `name` is its path, relative to the workspace if it lies there. `size` is in bytes. A link is
+    not followed: it has size 0, and is not `decoded`.
+    """
 
-    def __post_init__(self) -> None:
-        words = {
-            name: re.compile(b"(?<!%b)%b(?!%b)" % (_WORD, re.escape(name), _WORD))
-            for name in self.ids
-            if len(name) >= DISTINCTIVE or not FIELD.fullmatch(name)
-        }
-        object.__setattr__(self, "_words", words)
-
-    @classmethod
-    def of(cls, pseudonyms: Iterable[str], ids: Iterable[str]) -> Needles:
-        """From text."""
-        return cls(
-            frozenset(name.encode() for name in pseudonyms),
-            frozenset(name.encode() for name in ids),
-        )
-
-    def __repr__(self) -> str:
-        return f"Needles({len(self.pseudonyms)} pseudonyms, {len(self.ids)} ids)"
-
-    def __bool__(self) -> bool:
-        return bool(self.pseudonyms or self.ids)
-
-    def found_in(self, piece: Piece, fields: bool) -> bool:
-        """True if a piece holds anybody; `fields` where ids may lie.
-
-        Text of two or four bytes a character is read as well, by leaving out its zero bytes. Where
-        there are any, words can touch their neighbours, and an id counts anywhere.
-        """
-        if fields and any(
-            match.group().strip(b" ") in self.ids and piece.whole(match)
-            for match in FIELD.finditer(piece.content)
-        ):
-            return True
-        if self._anywhere(piece, fields):
-            return True
-        narrow = piece.content.replace(b"\0", b"")
-        return len(narrow) < len(piece.content) and self._anywhere(Piece(narrow), fields=False)
-
-    def _anywhere(self, piece: Piece, fields: bool) -> bool:
-        return any(self._in_run(match.group()) for match in _HEX.finditer(piece.content)) or any(
-            self._named(piece, name, fields) for name in self._words if name in piece.content
-        )
-
-    def _in_run(self, run: bytes) -> bool:
-        # Neighbours without a separator, as in a database page, shift where a pseudonym begins.
-        return any(run[at : at + 32] in self.pseudonyms for at in range(len(run) - 31))
-
-    def _named(self, piece: Piece, name: bytes, fields: bool) -> bool:
-        if not fields and len(name) < DISTINCTIVE:
-            return False
-        if not fields and (len(name) >= _CERTAIN or not _DIGITS.fullmatch(name)):
-            return True
-        return any(piece.whole(match) for match in self._words[name].finditer(piece.content))
+    store: str
+    name: str
+    size: int
+    found: Mapping[str, int]
+    decoded: bool
+    link: bool = False
 
 
 def search(workspace: Workspace, needles: Needles, *, before_closing: bool) -> Hits:
@@ -127,28 +71,55 @@ def search(workspace: Workspace, needles: Needles, *, before_closing: bool) -> H
     Raises:
         StoreUnavailable: a file is there and cannot be read.
     """
+    stores = [s for s in STORES if not (before_closing and s.kept_until_closed)]
+    return totals(look(workspace, needles, stores), needles)
+
+
+def totals(looked: Iterable[Looked], needles: Needles) -> Hits:
+    """What was found, in counts of files."""
     found: Counter[str] = Counter()
     undecoded: Counter[str] = Counter()
     files = size = 0
-    for store in STORES:
-        if before_closing and store.kept_until_closed:
-            continue
-        undecoded[store.name] += sum(1 for _ in links_of(workspace, store))
+    for one in looked:
+        files, size = files + (not one.link), size + one.size
+        found[one.store] += bool(one.found)
+        undecoded[one.store] += not one.decoded
+    short = sum(len(name) < DISTINCTIVE for name in needles.ids)
+    return Hits(dict(+found), files, size, short, dict(+undecoded))
+
+
+def look(workspace: Workspace, needles: Needles, stores: Iterable[Store]) -> Iterator[Looked]:
+    """Every file and link of `stores`, looked through, store by store.
+
+    Raises:
+        StoreUnavailable: a file is there and cannot be read.
+    """
+    for store in stores:
+        for path in links_of(workspace, store):
+            yield Looked(store.name, _name(workspace, path), 0, {}, decoded=False, link=True)
         for path in files_of(workspace, store):
-            name = path.relative_to(workspace.root).as_posix().encode()
             try:
-                length = path.stat().st_size
-                held, whole = holds(path, needles, store.raw_ids)
+                size = path.stat().st_size
+                found, whole = counted(path, needles, store.raw_ids)
             except FileNotFoundError:  # a tool tidied up in between
                 continue
             except OSError as error:
                 reason = f"a file of the store {store.name} cannot be read: {error.strerror}"
                 raise StoreUnavailable(reason) from None
-            files, size = files + 1, size + length
-            found[store.name] += held or needles.found_in(Piece(name), fields=True)
-            undecoded[store.name] += not whole
-    short = sum(len(name) < DISTINCTIVE for name in needles.ids)
-    return Hits(dict(+found), files, size, short, dict(+undecoded))
+            name = _name(workspace, path)
+            if named := in_name(name, needles):
+                found[IN_NAME] += named
+            yield Looked(store.name, name, size, found, whole)
+
+
+def in_name(name: str, needles: Needles) -> int:
+    """How often a path itself holds somebody."""
+    return needles.count(Piece(os.fsencode(name)), fields=True).total()
+
+
+def _name(workspace: Workspace, path: Path) -> str:
+    inside = path.is_relative_to(workspace.root)
+    return (path.relative_to(workspace.root) if inside else path).as_posix()
 
 
 def holds(path: Path, needles: Needles, fields: bool) -> tuple[bool, bool]:
@@ -162,12 +133,24 @@ def holds(path: Path, needles: Needles, fields: bool) -> tuple[bool, bool]:
     return False, not effort.fault
 
 
+def counted(path: Path, needles: Needles, fields: bool) -> tuple[Counter[str], bool]:
+    """How often a file holds anybody, by how it is wrapped, and whether all could be decoded.
+
+    A wrapping reads from the outside to the inside, such as "gzip > base64".
+    """
+    effort, found = Effort(), Counter[str]()
+    for piece in pieces(path, effort, fields):
+        for form, times in needles.count(piece, fields).items():
+            found[" > ".join((*piece.how, form))] += times
+    return found, not effort.fault
+
+
 def fields_of(path: Path) -> set[str]:
     """Every whole field of a file that is short enough for an id."""
     found: set[str] = set()
     for piece in pieces(path):
         for match in FIELD.finditer(piece.content):
             text = match.group().strip(b" ")
-            if len(text) <= _LONGEST and piece.whole(match):
+            if len(text) <= _LONGEST and piece.whole(*match.span()):
                 found.add(text.decode(errors="replace"))
     return found

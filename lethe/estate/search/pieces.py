@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import lzma
-import re
 import sqlite3
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from lethe.estate.search.streams import STREAMS
 
 _CHUNK = 1 << 22
-_OVERLAP = 1 << 10
+_OVERLAP = 1 << 11
 _NESTING = 3
 _MOST_DECODED = 1 << 34
 _IN_MEMORY = 1 << 28
-_ROWS = 2_000
+_START = 512
 _UNDECODABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-                RuntimeError, NotImplementedError, sqlite3.Error)  # fmt: skip
-_STREAMS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
-_FOREIGN = (b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!", b"\x04\x22\x4d\x18", b"\x1f\x9d")
+                tarfile.TarError, RuntimeError, NotImplementedError, sqlite3.Error)  # fmt: skip
+_FOREIGN = (b"7z\xbc\xaf", b"Rar!", b"\x1f\x9d", b"MSCF")
+_UNSURE = {"zlib", "lzma"}  # two or three bytes with which a text can begin as well
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file. At an edge that is not the file's own, a word may be cut off."""
+    """A part of a file. At an edge that is not the file's own, a word may be cut off.
+
+    `seen` counts the bytes at the beginning that the piece before ended with; `how` names what was
+    undone to get here, the outermost first.
+    """
 
     content: bytes
     first: bool = True
     last: bool = True
+    seen: int = 0
+    how: tuple[str, ...] = ()
 
-    def whole(self, match: re.Match[bytes]) -> bool:
-        """False if the match could be part of a longer word."""
-        starts = self.first or match.start() > 0
-        return starts and (self.last or match.end() < len(self.content))
+    def whole(self, start: int, end: int) -> bool:
+        """False if what lies there could be part of a longer word."""
+        return (self.first or start > 0) and (self.last or end < len(self.content))
+
+    def is_new(self, end: int) -> bool:
+        """False if what ends there is counted in the piece before or in the one after."""
+        return end >= self.seen and (self.last or end < len(self.content))
 
 
 @dataclass
@@ -55,45 +60,89 @@ class Effort:
     fault: bool = False
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What is being decoded: under how many wrappings, where ids may lie, with which effort."""
+
+    effort: Effort
+    fields: bool
+    depth: int = _NESTING
+    how: tuple[str, ...] = ()
+
+    def below(self, how: str) -> Layer:
+        """One wrapping further in."""
+        return replace(self, depth=self.depth - 1, how=(*self.how, how))
+
+    def piece(self, content: bytes) -> Piece:
+        """A piece that stands for itself."""
+        return Piece(content, how=self.how)
+
+
 def pieces(path: Path, effort: Effort | None = None, fields: bool = True) -> Iterator[Piece]:
     """The file's bytes, and what they decode to, in overlapping pieces of bounded size."""
-    effort = effort or Effort()
+    layer = Layer(effort or Effort(), fields)
     with path.open("rb") as stream:
         if stream.read(16) == b"SQLite format 3\0":
-            stream.seek(0)
-            yield from _overlapping(stream)
-            yield from _guarded(_cells(path), effort)
+            from lethe.estate.search.containers import cells
+
+            yield from _overlapping(stream, ())
+            yield from guarded(cells(path, layer.below("database")), layer.effort)
         else:
-            yield from _layers(stream, effort, fields, _NESTING)
+            yield from layers(stream, layer)
 
 
-def _layers(stream: Any, effort: Effort, fields: bool, depth: int) -> Iterator[Piece]:
+def layers(stream: Any, layer: Layer) -> Iterator[Piece]:
+    """The bytes of a seekable stream, and what they decode to."""
+    from lethe.estate.search.containers import opened
+
     stream.seek(0)
-    start = stream.read(16)
-    stream.seek(0)
-    yield from _overlapping(stream)
+    start = stream.read(_START)
+    yield from _overlapping(stream, layer.how)
     stream.seek(0)
     if start.startswith(_FOREIGN):
-        effort.fault = True
-    elif start.startswith(b"PAR1"):
-        yield from _guarded(_columns(_seekable(stream, effort), fields), effort)
-    elif start.startswith(b"PK\x03\x04"):
-        yield from _guarded(_members(_seekable(stream, effort), effort, fields, depth), effort)
-    for magic, opened in _STREAMS.items():
+        layer.effort.fault = True
+    inner = opened(start, partial(_seekable, stream, layer.effort), layer)
+    if inner is not None:
+        yield from guarded(inner, layer.effort)
+        return
+    for magic, (how, decoder) in STREAMS.items():
         if start.startswith(magic):
-            yield from _guarded(_inner(partial(opened, stream), effort, fields, depth), effort)
+            yield from _decoded(how, partial(decoder, stream), layer)
 
 
-def _overlapping(stream: Any) -> Iterator[Piece]:
+def _decoded(
+    how: str, opening: Callable[[], AbstractContextManager[Any]], layer: Layer
+) -> Iterator[Piece]:
+    """A compressed stream; one that is none from its first byte on may be text after all."""
+    before, found = layer.effort.fault, 0
+    for piece in guarded(within(opening, layer.below(how)), layer.effort):
+        found += len(piece.content)
+        yield piece
+    if how in _UNSURE and not found:
+        layer.effort.fault = before
+
+
+def within(opening: Callable[[], AbstractContextManager[Any]], layer: Layer) -> Iterator[Piece]:
+    """What a wrapping holds; under too many of them nobody looks further."""
+    if layer.depth < 0:
+        layer.effort.fault = True
+        return
+    with opening() as stream:
+        yield from layers(_Decoded(stream, layer.effort), layer)
+
+
+def _overlapping(stream: Any, how: tuple[str, ...]) -> Iterator[Piece]:
+    stream.seek(0)
     tail, chunk = b"", stream.read(_CHUNK)
     first = True
     while chunk:
         after = stream.read(_CHUNK)
-        yield Piece(tail + chunk, first, not after)
-        tail, chunk, first = (tail + chunk)[-_OVERLAP:], after, False
+        content = tail + chunk
+        yield Piece(content, first, not after, len(tail), how)
+        tail, chunk, first = content[-_OVERLAP:], after, False
 
 
-def _guarded(decoded: Iterator[Piece], effort: Effort) -> Iterator[Piece]:
+def guarded(decoded: Iterator[Piece], effort: Effort) -> Iterator[Piece]:
     """What can be decoded; where that ends early, the effort notes it."""
     import pyarrow as pa
 
@@ -140,51 +189,3 @@ def _seekable(stream: Any, effort: Effort) -> Any:
     content = stream.read(_IN_MEMORY)
     effort.fault |= bool(stream.read(1))
     return io.BytesIO(content)
-
-
-def _inner(
-    opened: Callable[[], IO[bytes]], effort: Effort, fields: bool, depth: int
-) -> Iterator[Piece]:
-    if depth == 0:
-        effort.fault = True
-        return
-    with opened() as stream:
-        yield from _layers(_Decoded(stream, effort), effort, fields, depth - 1)
-
-
-def _members(stream: Any, effort: Effort, fields: bool, depth: int) -> Iterator[Piece]:
-    with zipfile.ZipFile(stream) as archive:
-        for entry in archive.infolist():
-            yield Piece(entry.filename.encode())
-            inner = _inner(partial(archive.open, entry), effort, fields, depth)
-            yield from _guarded(inner, effort)
-
-
-def _columns(stream: Any, fields: bool) -> Iterator[Piece]:
-    """Every text of a parquet file; where ids may lie every other value as well, as text."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = pa.types
-    for batch in pq.ParquetFile(stream).iter_batches():
-        for column in batch.columns:
-            values = column.dictionary_decode() if kinds.is_dictionary(column.type) else column
-            if kinds.is_string(values.type) or kinds.is_large_string(values.type):
-                yield Piece("\n".join(values.drop_null().unique().to_pylist()).encode())
-            elif kinds.is_binary(values.type) or kinds.is_large_binary(values.type):
-                yield Piece(b"\n".join(values.drop_null().unique().to_pylist()))
-            elif fields or kinds.is_nested(values.type):
-                yield Piece("\n".join(map(str, values.drop_null().to_pylist())).encode())
-
-
-def _cells(path: Path) -> Iterator[Piece]:
-    """Every text of a database: a long one lies on several pages, in parts."""
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=5)) as link:
-        link.text_factory = bytes
-        tables = link.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            quoted = table.decode().replace('"', '""')
-            rows = link.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608 - its own table
-            while some := rows.fetchmany(_ROWS):
-                yield Piece(b"\n".join(cell for row in some for cell in row if type(cell) is bytes))
