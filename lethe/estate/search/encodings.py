@@ -21,6 +21,7 @@ PLAIN = frozenset({TEXT, LATIN, DECOMPOSED, WIDE, JSON, URL, HTML})
 
 _LATER_BYTES = bytes(range(0x80, 0xC0))  # of a letter in UTF-8
 _WORD = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
+_VARIED = 8  # of 16 bytes: all but one digest in 10**12 have so many; counts and padding do not
 _LEAD = (0, 2, 3)  # base64 digits that the bytes before a name have a part in, by their number
 _ESCAPE = re.compile(rb"\\u[0-9a-f]{4}")
 _FOR_ADDRESSES = bytes.maketrans(b"+/", b"-_")
@@ -65,7 +66,9 @@ def pseudonym_forms(name: str) -> Iterator[Form]:
     """The forms of 32 hexadecimal digits: those of a name, its capitals and its 16 bytes."""
     yield from forms(name)
     yield Form(TEXT, name.upper().encode())
-    yield Form(RAW, bytes.fromhex(name))
+    packed = bytes.fromhex(name)
+    if len(set(packed)) >= _VARIED:
+        yield Form(RAW, packed)
 
 
 def _spelled(plain: str) -> Iterator[Form]:
