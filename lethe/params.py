@@ -95,11 +95,12 @@ class Params(Section):
     """The whole of params.yaml.
 
     `name` is the registered model's and the experiment's name; `seed` the one seed from which
-    every other is derived.
+    every other is derived; `recipients` names those to whom personal data is disclosed.
     """
 
     name: str = Field(default="shop", pattern=r"^[a-z][a-z0-9-]{0,62}$")
     seed: int = Field(default=20_240_301, ge=0, lt=2**31)
+    recipients: tuple[str, ...] = ()
     intake: IntakeRules = IntakeRules()
     purge: PurgeRules = PurgeRules()
     canaries: CanaryRules = CanaryRules()

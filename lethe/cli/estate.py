@@ -1,10 +1,10 @@
-"""`scan`: the stores of a workspace, and who is in them."""
+"""`scan` and `access`: the stores of a workspace, who is in them, and what is held on whom."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import click
 
@@ -78,4 +78,35 @@ def _places(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-COMMANDS = (scan,)
+@click.command(context_settings={"allow_extra_args": True})
+@_IDS
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "csv"]),
+    default="json",
+    show_default=True,
+    help="How the archive's members are written.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The archive (*.zip), or the folder it goes to; outside the workspace.",
+)
+@in_workspace
+def access(
+    workspace: Workspace, source: IO[bytes], form: Literal["json", "csv"], out: Path
+) -> dict[str, Any]:
+    """Write all that is held on people into one archive (GDPR Art. 15).
+
+    Interactions, attributes, rows not taken in, factors and what they mean, recommendations,
+    versions trained on, requests, recipients and retention. People are numbered in the order
+    given. That nothing is held on somebody is an answer too: exits 0.
+    """
+    from lethe.desk.estate.disclosing import access as disclose
+
+    return disclose(workspace, *_read(source), form, out)
+
+
+COMMANDS = (scan, access)

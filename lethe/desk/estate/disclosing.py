@@ -1,0 +1,249 @@
+"""What is held on a person, gathered from every place that holds it (GDPR Art. 15)."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lethe.adapters.catalogue import Catalogue
+from lethe.desk.estate.dossiers import Format, archive_path, write_archive
+from lethe.desk.estate.searching import every_pseudonym, spellings
+from lethe.desk.rights import read_ids
+from lethe.durable import locked
+from lethe.errors import ArtifactCorrupt
+from lethe.estate.search.needles import FIELD
+from lethe.estate.search.pieces import pieces
+from lethe.estate.workspace import Workspace
+from lethe.interactions import columns as c
+from lethe.interactions.rights.identity import tombstone
+from lethe.interactions.shards.store import ShardStore
+from lethe.nights.judging import Desk
+from lethe.solutions.factors import Solution
+from lethe.stages import opening
+
+SHOWN = 10
+_MEANING = (
+    "These numbers were learned from your interactions. Alone they mean nothing: together with the "
+    "numbers of an item they give the score by which items are ranked for you. They place you near "
+    "the items listed under nearest_items."
+)
+_LISTED = ("interactions", "attributes", "rows_not_taken_in", "versions", "requests")
+
+
+@dataclass(frozen=True, repr=False)
+class _Wanted:
+    """Whom the archive is about, and by which names they can be found. The repr hides them."""
+
+    ids: Sequence[str]
+    names: Sequence[Sequence[str]]  # of each: a pseudonym for each life, the present one last
+    spelled: Mapping[str, int]  # every spelling of an id -> whose it is
+
+    def by_pseudonym(self) -> dict[str, int]:
+        return {name: who for who, names in enumerate(self.names) for name in names}
+
+
+def access(
+    workspace: Workspace, content: bytes, source: str, form: Format, out: Path
+) -> dict[str, Any]:
+    """Write everything held on the people of an id list into one archive; counts come back.
+
+    Raises:
+        BadFile: see `read_ids`.
+        BadRequest: the archive's place is not usable; see `archive_path`.
+        Busy: a night is running.
+    """
+    desk = Desk.open(workspace, opening.open_params(workspace))
+    rules = desk.params.intake.interactions
+    ids = read_ids(content, source, rules)
+    now = datetime.now(UTC)
+    path = archive_path(out, workspace.root, f"access-{now:%Y%m%dT%H%M%SZ}.zip")
+    standing = desk.register.standing()
+    spelled = {form: who for who, one in enumerate(ids) for form in spellings(one, rules)}
+    wanted = _Wanted(ids, [every_pseudonym(desk.keys, standing, one) for one in ids], spelled)
+    with locked(workspace.night_lock, wait_seconds=5.0):
+        people = _gathered(desk, wanted)
+    found = sum(bool(person["held"]) for person in people)
+    write_archive(path, _about(desk, now), people, form)
+    return {
+        "asked": len(ids),
+        "held": found,
+        "nothing_held": len(ids) - found,
+        "archive": str(path),
+        "text": f"{len(ids)} asked, {found} known, nothing is held on {len(ids) - found}; {path}\n"
+        "the archive holds personal data and lies outside the estate: no erasure reaches it",
+    }
+
+
+def _about(desk: Desk, now: datetime) -> dict[str, Any]:
+    retention = desk.params.retention
+    return {
+        "made": now.isoformat(timespec="seconds"),
+        "shop": desk.params.name,
+        "purpose": "to recommend items, by models trained on interactions",
+        "recipients": list(desk.params.recipients) or "none",
+        "retention": "interactions stay until an erasure is asked for; a night then removes them "
+        f"from every copy. Older data versions: {retention.data_versions} are kept",
+        "source": "the files that the shop exported",
+        "rights": "rectification, erasure, restriction, objection; complaint to an authority",
+        "names": "ids are replaced by a pseudonym at intake; only the vault knows both",
+    }
+
+
+def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
+    people: list[dict[str, Any]] = [
+        {"id": one, "pseudonyms": list(names), "held": False}
+        | {name: list[dict[str, Any]]() for name in _LISTED}
+        | {"factors_meaning": "", "factors": [], "nearest_items": [], "recommendations": []}
+        for one, names in zip(wanted.ids, wanted.names, strict=True)
+    ]
+    _interactions(desk, wanted, people)
+    _unread(desk.workspace, wanted, people)
+    _rights(desk, wanted, people)
+    _learned(desk, wanted, people)
+    vault = opening.open_vault(desk.workspace)
+    stones = [[tombstone(desk.keys.tombstone, name) for name in names] for names in wanted.names]
+    known = vault.by_tombstone({stone for own in stones for stone in own})
+    present = [version.digest for version in Catalogue(desk.workspace.catalogue).list()][-1:]
+    for person, own in zip(people, stones, strict=True):
+        person["in_vault"] = any(stone in known for stone in own)
+        person["held"] = person["in_vault"] or any(person[name] for name in _LISTED)
+        person["data_version"] = present[0] if present and person["interactions"] else None
+        person["summary"] = "held" if person["held"] else "nothing is held"
+    return people
+
+
+def _interactions(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    store = ShardStore(desk.workspace.interactions, desk.params.purge.buckets)
+    whose = wanted.by_pseudonym()
+    names = pa.array(sorted(whose), pa.string())
+    attributes = store.attributes("users")
+    for kind, tables in (
+        ("interactions", store.scan()),
+        ("attributes", [] if attributes is None else [attributes]),
+    ):
+        for table in tables:
+            for row in table.filter(pc.is_in(table[c.USER], value_set=names)).to_pylist():
+                people[whose[row[c.USER]]][kind].append(_dated(row))
+
+
+def _dated(row: dict[str, Any]) -> dict[str, Any]:
+    if c.TIMESTAMP in row:
+        row["time"] = datetime.fromtimestamp(row[c.TIMESTAMP], UTC).isoformat()
+    return row
+
+
+def _unread(workspace: Workspace, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
+    """Rows as they came, that could not be read or wait to be: in quarantine and in landing."""
+    spelled = {name.encode(): who for name, who in wanted.spelled.items()}
+    for folder in (workspace.quarantine, workspace.landing):
+        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if path.is_file() and not path.is_symlink():
+                for who, line in _lines_of(path, spelled):
+                    people[who]["rows_not_taken_in"].append({"place": folder.name, "row": line})
+
+
+def _lines_of(path: Path, spelled: Mapping[bytes, int]) -> Iterator[tuple[int, str]]:
+    for piece in pieces(path):
+        for start, line in _lines(piece.content):
+            if piece.is_new(start + len(line)):  # otherwise it stands in another piece as well
+                fields = {match.group().strip(b" ") for match in FIELD.finditer(line)}
+                for who in {spelled[name] for name in fields & spelled.keys()}:
+                    yield who, line.decode(errors="replace")
+
+
+def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    for line in content.splitlines(keepends=True):
+        yield start, line.rstrip(b"\r\n")
+        start += len(line)
+
+
+def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
+    whose = {
+        tombstone(desk.keys.tombstone, name): who for name, who in wanted.by_pseudonym().items()
+    }
+    for state in desk.register.requests():
+        who = whose.get(state.entry.tombstone)
+        if who is not None:
+            people[who]["requests"].append(
+                {
+                    "action": str(state.entry.action),
+                    "received": _day(state.entry.received),
+                    "due": _day(state.entry.due),
+                    "state": state.state,
+                }
+            )
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
+    """The versions trained on each; for the champion, what it learned and would recommend."""
+    champion = desk.champion()
+    for info in desk.versions.versions():
+        with contextlib.suppress(ArtifactCorrupt):  # the next night destroys what cannot be read
+            solution = desk.read(info.version)
+            rows = {name: row for row, name in enumerate(solution.users)}
+            for person, names in zip(people, wanted.names, strict=True):
+                held = [rows[name] for name in names if name in rows]
+                if held:
+                    person["versions"].append(
+                        {
+                            "version": info.version,
+                            "recipe": solution.manifest.recipe,
+                            "data_version": solution.manifest.data_version,
+                            "champion": info.version == champion,
+                        }
+                    )
+                if info.version == champion:
+                    person.update(_explained(solution, held[-1] if held else None))
+        shutil.rmtree(desk.workspace.temporary / f"version-{info.version}", ignore_errors=True)
+
+
+def _explained(solution: Solution, row: int | None) -> dict[str, Any]:
+    """What the numbers of one user mean, and the items that are recommended now."""
+    if row is None:
+        best = solution.popular[:SHOWN]
+        return {"recommendations": _ranked(solution, best, None)}
+    factors = solution.factors
+    own, items = factors.user_factors[row], factors.item_factors
+    lengths = np.linalg.norm(items, axis=1) * np.linalg.norm(own)
+    near = np.divide(items @ own, lengths, out=np.zeros(len(items), np.float32), where=lengths > 0)
+    scores = factors.scores(np.array([row]))[0]
+    bias = [] if factors.user_biases is None else [float(factors.user_biases[row])]
+    return {
+        "factors_meaning": _MEANING,
+        "factors": [
+            *({"name": f"factor {n}", "value": float(v)} for n, v in enumerate(own, start=1)),
+            *({"name": "bias", "value": value} for value in bias),
+        ],
+        "nearest_items": [
+            {"item": solution.items[i], "likeness": round(float(near[i]), 4)}
+            for i in np.argsort(-near, kind="stable")[:SHOWN]
+        ],
+        "recommendations": _ranked(solution, np.argsort(-scores, kind="stable")[:SHOWN], scores),
+    }
+
+
+def _ranked(solution: Solution, best: Any, scores: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "rank": rank,
+            "item": solution.items[i],
+            "score": None if scores is None else float(scores[i]),
+            "because": "popular with everybody" if scores is None else "your factors",
+        }
+        for rank, i in enumerate(best, start=1)
+    ]
