@@ -1,4 +1,4 @@
-"""`scan` and `access`: the stores of a workspace, who is in them, and what is held on whom."""
+"""`scan`, `access`, `du`, `data`: the stores of a workspace, who is in them, and what is kept."""
 
 from __future__ import annotations
 
@@ -109,4 +109,90 @@ def access(
     return disclose(workspace, *_read(source), form, out)
 
 
-COMMANDS = (scan, access)
+@click.command()
+@in_workspace
+def du(workspace: Workspace) -> dict[str, Any]:
+    """Show the disk that each store takes."""
+    from lethe.desk.estate.keeping import disk_use
+
+    found = disk_use(workspace)
+    total = {name: sum(entry[name] for entry in found) for name in ("files", "bytes")}
+    rows = [[entry["store"], entry["files"], _size(entry["bytes"])] for entry in found]
+    rows.append(["all", total["files"], _size(total["bytes"])])
+    text = printing.table(("store", "files", "size"), rows)
+    return {"stores": found, **total, "text": text}
+
+
+def _size(size: float) -> str:
+    """A size for people.
+
+    >>> _size(999), _size(2_500_000)
+    ('999 B', '2.5 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if size < 1_000:  # noqa: PLR2004
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:.1f} GB"
+
+
+@click.group()
+def data() -> None:
+    """Retained data versions. VERSION is the beginning of a digest."""
+
+
+@data.command("list")
+@in_workspace
+def list_versions(workspace: Workspace) -> dict[str, Any]:
+    """List the retained versions, the oldest first."""
+    from lethe.desk.estate.keeping import versions
+
+    found = versions(workspace)
+    rows = [list(entry.values()) for entry in found]
+    text = printing.table(list(found[0]), rows) if found else "no data version yet"
+    return {"data_versions": found, "text": text}
+
+
+@data.command()
+@click.argument("version")
+@in_workspace
+def show(workspace: Workspace, version: str) -> dict[str, Any]:
+    """Show one version: counts, shards, what was trained on it."""
+    from lethe.desk.estate.keeping import show as look
+
+    return look(workspace, version)
+
+
+@data.command()
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@in_workspace
+def checkout(workspace: Workspace, version: str, folder: Path) -> dict[str, Any]:
+    """Copy a version into FOLDER, which is empty and outside.
+
+    No erasure reaches the copy: delete it when you are done.
+    """
+    from lethe.desk.estate.keeping import checkout as copy
+
+    return copy(workspace, version, folder)
+
+
+@data.command()
+@click.argument("one")
+@click.argument("other")
+@in_workspace
+def diff(workspace: Workspace, one: str, other: str) -> dict[str, Any]:
+    """Count what differs between two versions."""
+    from lethe.desk.estate.keeping import difference
+
+    found = difference(workspace, one, other)
+    first, second = found["versions"]
+    headings = ("what", f"only in {first}", f"only in {second}", "in both")
+    kinds = ("rows", "users", "items", "files")
+    return {
+        **found,
+        "text": printing.table(headings, [[kind, *found[kind].values()] for kind in kinds]),
+    }
+
+
+COMMANDS = (scan, access, du, data)

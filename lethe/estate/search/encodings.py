@@ -21,7 +21,7 @@ PLAIN = frozenset({TEXT, LATIN, DECOMPOSED, WIDE, JSON, URL, HTML})
 
 _LATER_BYTES = bytes(range(0x80, 0xC0))  # of a letter in UTF-8
 _WORD = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
-_VARIED = 8  # of 16 bytes: all but one digest in 10**12 have so many; counts and padding do not
+_VARIED = 8  # different bytes of 16: one digest in 10**12 has fewer, and so have padded counts
 _LEAD = (0, 2, 3)  # base64 digits that the bytes before a name have a part in, by their number
 _ESCAPE = re.compile(rb"\\u[0-9a-f]{4}")
 _FOR_ADDRESSES = bytes.maketrans(b"+/", b"-_")
