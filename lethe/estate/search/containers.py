@@ -73,23 +73,24 @@ def _parquet(stream: Any, layer: Layer) -> Iterator[Piece]:
     about = pq.ParquetFile(stream).metadata
     flat = {name for name in about.schema.names if "." not in name}
     for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        columns = [group.column(place) for place in range(group.num_columns)]
+        told = about.row_group(number)
+        columns = [told.column(place) for place in range(told.num_columns)]
         kept = {
             column.path_in_schema
             for column in columns
             if column.has_dictionary_page and column.physical_type == "BYTE_ARRAY"
         } & flat
-        if group.num_rows > _MOST_ROWS:
+        if told.num_rows > _MOST_ROWS:
             kept = set()
         table = pq.ParquetFile(
             stream, read_dictionary=sorted(kept), page_checksum_verification=True
         )
         for name in sorted(kept):
-            yield from _columns(table.read_row_group(number, [name]).to_batches(), layer)
+            group = table.read_row_group(number, [name], use_threads=False)
+            yield from _columns(group.to_batches(), layer)
         others = [name for name in table.schema_arrow.names if name not in kept]
         if others:
-            batches = table.iter_batches(row_groups=[number], columns=others)
+            batches = table.iter_batches(row_groups=[number], columns=others, use_threads=False)
             yield from _columns(batches, layer)
 
 
