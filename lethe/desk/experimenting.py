@@ -17,7 +17,7 @@ from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import build
 from lethe.nights import training, tuning
 from lethe.nights.frame import apart, say
-from lethe.nights.steps import finite
+from lethe.nights.tuning import finite
 from lethe.params import Params, as_flat
 from lethe.stages import opening
 from lethe.stages.snapshots import excluded_pseudonyms

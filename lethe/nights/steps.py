@@ -6,7 +6,6 @@ digests, counts, hyper-parameters. Never rows, never ids.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from lethe.nights.forgetting.retiring import retire as retire_all
 from lethe.nights.frame import Night, say
 from lethe.nights.judging import Desk
 from lethe.nights.training import Trained
-from lethe.nights.tuning import Tuned
+from lethe.nights.tuning import Tuned, finite
 from lethe.stages import opening, reproducing
 
 
@@ -152,17 +151,6 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
         tuning.last_best(workspace, recipe),
         hear,
     )
-
-
-def finite(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Without what could not be measured.
-
-    >>> finite({"a": 1.0, "b": None, "c": float("nan")})
-    {'a': 1.0}
-    """
-    return {
-        name: value for name, value in values.items() if value is not None and math.isfinite(value)
-    }
 
 
 def train(night: Night, version: Mapping[str, Any], tuned: list[Tuned]) -> Trained:

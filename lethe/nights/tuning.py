@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,17 @@ def tune_recipe(  # noqa: PLR0913
         pruned=states.count("pruned"),
         failed=states.count("failed"),
     )
+
+
+def finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Without what could not be measured.
+
+    >>> finite({"a": 1.0, "b": None, "c": float("nan")})
+    {'a': 1.0}
+    """
+    return {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
 
 
 def last_best(workspace: Workspace, name: str) -> Hyperparameters | None:

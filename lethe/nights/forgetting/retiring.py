@@ -17,10 +17,10 @@ from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt
 from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
-from lethe.estate.search.loose import forget_loose_rows, late_ids
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.nights.forgetting.history import INTERACTIONS, forget_history
+from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.judging import Desk
 from lethe.stages import opening
 
