@@ -35,6 +35,10 @@ CLAIM = (
     "Version {version} is exactly the output of recipe {recipe} on matrix {matrix}; that matrix "
     "holds no id in the register up to position {position}."
 )
+RESIDUAL_CLAIM = (
+    " An independent residual test, with the stated power and false-alarm rate, found no other "
+    "contributor."
+)
 
 
 def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
@@ -122,7 +126,8 @@ def issue(
 ) -> Certificate:
     """Sign what verification found about exactly these `files` (name -> SHA-256).
 
-    `issued` is Unix seconds. A report of any verdict can be signed; only VERIFIED promotes.
+    `issued` is Unix seconds. A report of any verdict can be signed; only VERIFIED promotes. The
+    claim has its third sentence only where the residual test ran and answered.
     """
     predicate = {
         **report.facts(),
@@ -133,6 +138,7 @@ def issue(
             matrix=report.matrix_digest[:16],
             position=report.register_position,
         )
+        + (RESIDUAL_CLAIM if report.residual_tested else "")
         if report.verdict is Verdict.VERIFIED
         else "No claim is made: verification did not pass.",
     }

@@ -82,6 +82,8 @@ def structure(case: Case) -> LayerResult:
         f"{sum(finding.count for finding in findings)} differences",
         findings=findings,
         details=_items(case),
+        measured=float(sum(finding.count for finding in findings)),
+        limit=0.0,
     )
 
 
@@ -136,6 +138,8 @@ def manifest_layer(case: Case) -> LayerResult:
         threshold="all digests equal",
         value=f"matrix {case.retained.digest[:16]}, register position {case.head_position}",
         findings=findings,
+        measured=float(sum(finding.count for finding in findings)),
+        limit=0.0,
     )
 
 
@@ -149,10 +153,13 @@ def replay(case: Case) -> LayerResult:
         "the second fit learned other arrays": len(set(learned) ^ set(stored)),
         "the artifact holds no array to compare": int(not stored),
     }
+    findings = findings_of("replay", counted)
     return LayerResult(
         layer="replay",
         question="Does a second cold fit on the rebuilt matrix give the same factors, bit for bit?",
         threshold="every array equal",
         value=f"{len(stored) - unequal} of {len(stored)} arrays equal",
-        findings=findings_of("replay", counted),
+        findings=findings,
+        measured=float(sum(finding.count for finding in findings)),
+        limit=0.0,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 REQUIRED_LAYERS = ("structure", "manifest", "replay")
 ALGEBRA_LAYERS = ("normal_equations", "stationarity", "contribution")
 LARGEST_DETAILS = 100
+BIN, FIRST_BIN, LAST_BIN = 0.05, -20, 39
 _WITHOUT_ALGEBRA = frozenset({"lightfm"})
 
 
@@ -52,12 +55,46 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Where the people of one group lie, for a picture: bins of a fixed width, and no order.
+
+    `bins` are (number of the bin, people), ascending and none empty; bin k reaches from `BIN` k to
+    `BIN` (k + 1), and the two at the ends hold whoever lies beyond. `silent` counts those who could
+    not be measured.
+    """
+
+    name: str
+    bins: tuple[tuple[int, int], ...]
+    silent: int = 0
+
+    @classmethod
+    def of(cls, name: str, values: Iterable[float]) -> Cloud:
+        """Count finite `values` into bins.
+
+        >>> Cloud.of("", [0.0, 0.049, 0.25, 9.0, float("nan")])
+        Cloud(name='', bins=((0, 2), (5, 1), (39, 1)), silent=1)
+        """
+        seen = list(values)
+        finite = [value for value in seen if math.isfinite(value)]
+        counted = Counter(_bin(value) for value in finite)
+        return cls(name, tuple(sorted(counted.items())), len(seen) - len(finite))
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"name": self.name, "bins": [list(b) for b in self.bins], "silent": self.silent}
+
+
+@dataclass(frozen=True)
 class LayerResult:
     """One layer's answer.
 
     `value`, `threshold` and `statistic` (what was measured) are short texts for a reader.
-    `advice` says which setting would help a layer that could not answer. `details` could reveal a
-    history: rows of `LARGEST_DETAILS` places at most, for the restricted file alone.
+    `measured` and `limit` are the one number that decides and what it may reach, None where no
+    number does. `power` and `false_alarms` say how often a test finds who is there, and how often
+    it names who is not. `advice` says which setting would help a layer that could not answer.
+    `details` could reveal a history: rows of `LARGEST_DETAILS` places at most, for the restricted
+    file alone. `clouds` are for the night's page alone: the certificate has the counts and extremes
+    that decide.
     """
 
     layer: str
@@ -70,6 +107,11 @@ class LayerResult:
     controls: tuple[Control, ...] = ()
     advice: str = ""
     details: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    measured: float | None = None
+    limit: float | None = None
+    power: str = ""
+    false_alarms: str = ""
+    clouds: tuple[Cloud, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -109,6 +151,15 @@ class Report:
         return Verdict.VERIFIED
 
     @property
+    def residual_tested(self) -> bool:
+        """True only if the layers that ask the factors themselves ran, answered and found nothing.
+
+        A recipe without equations has no such layers.
+        """
+        answered = {layer.layer for layer in self.layers if layer.passed}
+        return answered.issuperset(ALGEBRA_LAYERS)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the layers."""
         return tuple(finding for layer in self.layers for finding in layer.findings)
@@ -131,6 +182,10 @@ class Report:
         ran = {layer.layer for layer in self.layers}
         missing = [name for name in required_layers(self.recipe) if name not in ran]
         return (*told, *(f"{name}: did not run" for name in missing))
+
+    def clouds(self) -> list[dict[str, Any]]:
+        """The clouds of all layers as JSON: for a page, no part of the certificate."""
+        return [cloud.facts() for layer in self.layers for cloud in layer.clouds]
 
     def facts(self) -> dict[str, Any]:
         """The report as JSON: the certificate's predicate."""
@@ -156,6 +211,10 @@ class Report:
                     "passed": layer.passed,
                     "conclusive": layer.conclusive,
                     "statistic": layer.statistic,
+                    "measured": _finite(layer.measured),
+                    "limit": _finite(layer.limit),
+                    "power": layer.power,
+                    "false_alarms": layer.false_alarms,
                     "controls": [
                         {
                             "name": control.name,
@@ -173,3 +232,12 @@ class Report:
                 for layer in self.layers
             ],
         }
+
+
+def _bin(value: float) -> int:
+    near = min(max(value, FIRST_BIN * BIN), LAST_BIN * BIN)
+    return math.floor(round(near / BIN, 9))
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

@@ -34,7 +34,7 @@ from lethe.gate.proof.certificate import (
     read_public_key,
     read_signing_key,
 )
-from lethe.gate.proof.report import Finding, Report
+from lethe.gate.proof.report import ALGEBRA_LAYERS, Finding, LayerResult, Report
 from lethe.gate.proof.verification import verify
 from tests.gate.proof.cases import case_of, honest, shop
 
@@ -87,8 +87,25 @@ def test_a_certificate_reads_back_as_what_was_found() -> None:
     assert (found.data_version, found.register_position) == (case.data_version, 4)
     assert found.register_head == case.head_digest
     assert found.predicate["layers"] == report.facts()["layers"]
-    assert "holds no id in the register up to position 4" in found.predicate["claim"]
+    assert found.predicate["claim"].endswith("holds no id in the register up to position 4.")
     assert "anonym" not in found.envelope.decode().lower()
+
+
+def test_only_a_residual_test_that_ran_and_answered_adds_its_sentence_to_the_claim() -> None:
+    case, report = examined()
+    asked = tuple(LayerResult(name, "?", "0", "0", ()) for name in ALGEBRA_LAYERS)
+    tested = replace(report, recipe="als", layers=(*report.layers, *asked))
+    claim = issue(tested, case.files, ISSUED, KEY).predicate["claim"]
+    assert claim.startswith(issued().predicate["claim"].split(" of recipe")[0])
+    assert claim.endswith(
+        "up to position 4. An independent residual test, with the stated power and false-alarm "
+        "rate, found no other contributor."
+    )
+    for number in range(len(asked)):
+        mute = replace(asked[number], conclusive=False)
+        layers = (*report.layers, *asked[:number], mute, *asked[number + 1 :])
+        silent = issue(replace(tested, layers=layers), case.files, ISSUED, KEY)
+        assert silent.predicate["claim"].startswith("No claim is made")
 
 
 def test_the_signature_is_dsse_over_an_in_toto_statement() -> None:

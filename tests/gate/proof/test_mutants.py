@@ -43,6 +43,13 @@ def test_an_honest_version_is_verified_and_its_controls_hold(seed: int) -> None:
     ]
     assert all(control.passed for layer in report.layers for control in layer.controls)
     assert "12 erased: a" in report.layers[5].value
+    erased, unseen, members = report.layers[5].clouds
+    assert sum(people for _, people in erased.bins) == 12
+    assert max(place for place, _ in (*erased.bins, *unseen.bins)) < 5
+    assert members.bins[0][0] >= 10
+    assert report.residual_tested
+    assert report.layers[5].power.startswith("288 of 288 members")
+    assert report.layers[5].false_alarms.startswith("0 of 288 people")
 
 
 def test_a_night_without_anybody_to_test_is_verified_by_its_controls(world: World) -> None:

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.durable import canonical_json
-from lethe.gate.proof.report import REQUIRED_LAYERS, Finding, LayerResult, Report, Verdict
+from lethe.gate.proof.report import (
+    ALGEBRA_LAYERS,
+    REQUIRED_LAYERS,
+    Cloud,
+    Finding,
+    LayerResult,
+    Report,
+    Verdict,
+)
 
 RANK = {Verdict.VERIFIED: 0, Verdict.INCONCLUSIVE: 1, Verdict.REFUSED: 2}
 SURPLUS = ("another",)
@@ -104,3 +112,44 @@ def test_the_facts_are_json_and_say_the_same(layers: list[LayerResult]) -> None:
     ]
     assert told == [(found.layer, found.rule, found.count) for found in made.findings]
     assert [layer["passed"] for layer in facts["layers"]] == [layer.passed for layer in layers]
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.floats(), max_size=30), order=st.randoms(use_true_random=False))
+def test_a_cloud_keeps_how_many_and_not_who(values: list[float], order: object) -> None:
+    cloud = Cloud.of("group", values)
+    shuffled = list(values)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert cloud == Cloud.of("group", shuffled)
+    assert sum(people for _, people in cloud.bins) + cloud.silent == len(values)
+    assert [place for place, _ in cloud.bins] == sorted({place for place, _ in cloud.bins})
+    assert len(cloud.bins) <= 60
+
+
+def test_clouds_are_told_to_the_page_and_not_signed() -> None:
+    cloud = Cloud.of("group", [0.0, 1.0])
+    layers = [LayerResult(name, "?", "0", "0", (), clouds=(cloud,)) for name in REQUIRED_LAYERS]
+    made = report(layers)
+    assert made.clouds() == [cloud.facts()] * len(REQUIRED_LAYERS)
+    assert "bins" not in json.dumps(made.facts())
+
+
+def test_a_number_that_is_not_finite_is_none_in_the_facts() -> None:
+    layer = LayerResult("structure", "?", "0", "0", (), measured=float("inf"), limit=float("nan"))
+    facts = report([layer]).facts()["layers"][0]
+    assert (facts["measured"], facts["limit"]) == (None, None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    layers=st.lists(RESULTS.filter(lambda layer: layer.layer in REQUIRED_LAYERS), max_size=3),
+    ran=st.sets(st.sampled_from(ALGEBRA_LAYERS)),
+    silent=st.sampled_from((None, *ALGEBRA_LAYERS)),
+)
+def test_the_residual_test_counts_only_if_its_three_layers_ran_and_answered(
+    layers: list[LayerResult], ran: set[str], silent: str | None
+) -> None:
+    algebra = [LayerResult(name, "?", "0", "0", (), conclusive=name != silent) for name in ran]
+    assert report([*layers, *algebra], "als").residual_tested is (
+        ran == set(ALGEBRA_LAYERS) and silent is None
+    )

@@ -34,4 +34,6 @@ def normal_equations(objective: Objective) -> LayerResult:
         ),
         statistic="largest relative residual of an item's normal equations",
         details=tuple({"item": int(k), "residual": float(residuals[k])} for k in worst),
+        measured=largest,
+        limit=LARGEST_RESIDUAL,
     )

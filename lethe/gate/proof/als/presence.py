@@ -18,13 +18,16 @@ from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import Field, People
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.layers import findings_of
-from lethe.gate.proof.report import LARGEST_DETAILS, Control, Finding, LayerResult
+from lethe.gate.proof.report import LARGEST_DETAILS, Cloud, Control, Finding, LayerResult
 
 LARGEST_SHARE = 0.25
 APART = 0.5
 LEAST_RIGHT = 0.99
 COHORT_CHANCE = 1e-3
 CONTROLS = 400
+BARRED = "people who must not be there"
+UNSEEN = "people never seen"
+MEMBERS = "members pretended erased"
 ADVICE = "more iterations, or a higher regularization, so that the fit comes to rest"
 
 # Below this part of a usual member's weight, the quotient a is noise over noise.
@@ -85,6 +88,8 @@ def contribution(  # noqa: PLR0913
     groups = [_against(group, _shares(People.of(unseen, field), least)) for group in groups]
     present = 1.0 + _shares(People.of(objective.confidence[members], adjusted), least)
     absent = _shares(People.of(unseen, adjusted), least)
+    highest = float(np.max(absent, initial=0.0, where=np.isfinite(absent)))
+    threshold = float(np.clip(highest, LARGEST_SHARE, APART))
     answers: tuple[Control, ...] = (
         _right("members pretended erased, a above 0.5", present, present > APART),
         _right("people never seen, a below 0.5", absent, absent < APART),
@@ -100,8 +105,7 @@ def contribution(  # noqa: PLR0913
         alike = controls.alike(objective.confidence, lengths, draw)
         power.append(_power(People.of(objective.confidence[alike], adjusted), least))
     valid = all(answer.passed for answer in answers)
-    highest = float(np.max(absent, initial=0.0, where=np.isfinite(absent)))
-    threshold = float(np.clip(highest, LARGEST_SHARE, APART))
+    judged = _judged(groups, threshold)
     return LayerResult(
         layer="contribution",
         question="Is the history of anybody who must not be there in the item factors?",
@@ -109,13 +113,22 @@ def contribution(  # noqa: PLR0913
         f"{COHORT_CHANCE}, controls right in {LEAST_RIGHT:.0%}",
         value="; ".join([*(group.told() for group in groups)] or ["nobody to test; controls only"])
         + "".join(f"; {told}" for told in power),
-        findings=_findings(groups, threshold) if valid else (),
+        findings=_findings(groups, judged, threshold) if valid else (),
         conclusive=valid,
         statistic="a: copies of one person's history in the item factors "
         "(joint regression; alone against people never seen)",
         controls=answers,
         advice="" if valid else ADVICE,
         details=tuple(_shares_of(group) for group in groups),
+        measured=_highest(judged),
+        limit=threshold,
+        power=_reaching("members pretended erased would be found", present, threshold),
+        false_alarms=_reaching("people never seen would be named", absent, threshold),
+        clouds=(
+            Cloud.of(BARRED, np.concatenate([np.empty(0), *judged])),
+            Cloud.of(UNSEEN, absent),
+            Cloud.of(MEMBERS, present),
+        ),
     )
 
 
@@ -175,13 +188,32 @@ def _against(group: Group, unseen: Doubles) -> Group:
     return replace(group, chance=float(found.pvalue))
 
 
-def _findings(groups: list[Group], threshold: float) -> tuple[Finding, ...]:
-    """Who is over the threshold jointly; or alone, where people alike share what one left."""
-    joint = [int(np.count_nonzero(group.joint >= threshold)) for group in groups]
-    alone = [int(np.count_nonzero(group.alone >= threshold)) for group in groups]
+def _judged(groups: list[Group], threshold: float) -> list[Doubles]:
+    """a of each group: jointly; or alone, where people alike share what one of them left."""
+    joint, alone = [group.joint for group in groups], [group.alone for group in groups]
+    over = any(bool((a >= threshold).any()) for a in joint)
+    return joint if over or not any(bool((a >= threshold).any()) for a in alone) else alone
+
+
+def _highest(judged: list[Doubles]) -> float | None:
+    """The largest a that was measured, None if there is none."""
+    held = [a[np.isfinite(a)] for a in judged]
+    return max((float(a.max()) for a in held if len(a)), default=None)
+
+
+def _reaching(what: str, shares: Doubles, threshold: float) -> str:
+    """How many of those measured reach the threshold."""
+    measured = int(np.count_nonzero(np.isfinite(shares)))
+    return f"{int(np.count_nonzero(shares >= threshold))} of {measured} {what}"
+
+
+def _findings(groups: list[Group], judged: list[Doubles], threshold: float) -> tuple[Finding, ...]:
+    """Who is over the threshold, and which group stands out."""
     counted = {}
-    for group, over in zip(groups, joint if any(joint) else alone, strict=True):
-        counted[f"the history of a person ({group.name}) is in the item factors"] = over
+    for group, shares in zip(groups, judged, strict=True):
+        counted[f"the history of a person ({group.name}) is in the item factors"] = int(
+            np.count_nonzero(shares >= threshold)
+        )
         counted[f"a group ({group.name}) stands out against people never seen"] = int(
             group.chance <= COHORT_CHANCE
         )

@@ -52,6 +52,8 @@ def stationarity(at: Minimised) -> LayerResult:
         "|x - x*| / (|x| + |x*|) of a user",
         controls=controls,
         advice="" if at_rest and settled else ADVICE,
+        measured=gradient,
+        limit=LARGEST_GRADIENT,
     )
 
 
