@@ -199,6 +199,7 @@ def verify(night: Night, number: int) -> dict[str, Any]:
         VerificationRefused: names layers, rules and counts.
     """
     desk = _desk(night)
+    night.note(examined=None)
     report = judging.examine(desk, number)
     certificate = judging.certify(desk, number, report, keep_equal=night.resumed)
     desk.versions.runs.log_text(night.run, certificate.envelope.decode(), "certificate.json")
@@ -207,9 +208,11 @@ def verify(night: Night, number: int) -> dict[str, Any]:
     )
     for layer in report.layers:
         say("verify", f"{layer.layer}: {'passed' if layer.passed else 'FAILED'} ({layer.value})")
+    facts = {"digest": certificate.digest, **certificate.predicate, "clouds": report.clouds()}
+    night.note(examined={"version": number, "facts": facts})
     if report.verdict is not Verdict.VERIFIED:
         raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
-    return {"digest": certificate.digest, **certificate.predicate}
+    return facts
 
 
 def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def gather(
         if trained
         else None,
         "trials": [_trial(name, trial) for name, trial in night.trials],
-        "certificate": told.get("certificate"),
+        "certificate": told.get("certificate") or _examined(night, told.get("version")),
         "retired": told.get("retired"),
         "requests": {
             **counts(desk.register, now),
@@ -95,6 +95,12 @@ def gather(
         "environment": environment(),
         "timings": dict(night.timings),
     }
+
+
+def _examined(night: Night, version: int | None) -> dict[str, Any] | None:
+    """What the verifier found tonight about a version that it refused."""
+    noted = night.noted("examined")
+    return dict(noted["facts"]) if noted and noted["version"] == version else None
 
 
 def _trial(recipe: str, trial: TrialRecord) -> dict[str, Any]:

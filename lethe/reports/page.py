@@ -17,6 +17,7 @@ import jinja2
 from lethe.gate.scoring.quality import CHAMPION
 from lethe.reports import pictures, wording
 from lethe.reports.pictures import Curve, Interval, Step
+from lethe.reports.proving import layers
 from lethe.reports.verdict import alarms, dig, proof, records, texts, verdict
 from lethe.reports.wording import count, decimal, number
 
@@ -67,6 +68,7 @@ def render(facts: Mapping[str, Any]) -> str:
             *((wording.metric(name), True) for name in further),
         ],
         rules=left_out(known),
+        **layers.told(known),
     )
 
 

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from lethe.adapters.studies import TrialRecord
 from lethe.cli import printing
 from lethe.durable import canonical_json
-from lethe.errors import BadInput, PromotionRefused, RecipeFailed, StoreUnavailable
+from lethe.errors import (
+    BadInput,
+    PromotionRefused,
+    RecipeFailed,
+    StoreUnavailable,
+    VerificationRefused,
+)
 from lethe.interactions.rights.register import Action
 from lethe.nights import steps, telling
 from lethe.nights.frame import Night
@@ -124,6 +130,24 @@ def test_the_last_screen_says_how_the_night_ended(
     assert (result["outcome"], result["champion"]) == (outcome, 1)
     assert result["requests"]["open"] == 1
     assert any(line.startswith("report: ") for line in lines)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(1, True), (2, False)])
+def test_a_refused_night_shows_what_the_verifier_found_about_its_own_version(
+    world: World, version: int, shown: bool
+) -> None:
+    night = night_of(world)
+    found = {
+        "digest": "c" * 64,
+        "verdict": "REFUSED",
+        "layers": [{"layer": "replay", "passed": False}],
+        "clouds": [],
+    }
+    night.note(examined={"version": version, "facts": found})
+    result = telling.write(world.desk, night, told(), VerificationRefused("no", ("replay",)))
+    page = Path(result["report"]).read_text()
+    assert ("verification refused this version" in page) is shown
+    assert "Proved" not in page
 
 
 def test_a_night_without_a_champion_says_so(tmp_path: Path) -> None:
