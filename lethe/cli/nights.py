@@ -1,4 +1,4 @@
-"""`night` and `experiment`: the flows, run here and now."""
+"""`night` and `experiment`: the flows, run here and now; `audit`, which follows them at leisure."""
 
 from __future__ import annotations
 
@@ -47,4 +47,31 @@ def experiment(
     )
 
 
-COMMANDS = (night, experiment)
+@click.command()
+@click.option(
+    "--shadows",
+    type=click.IntRange(4, 1_000),
+    default=16,
+    show_default=True,
+    help="How many shadow models to fit.",
+)
+@click.option(
+    "--targets",
+    type=click.IntRange(20),
+    default=1_000,
+    show_default=True,
+    help="How many people to ask about, at most.",
+)
+@in_workspace
+def audit(workspace: Workspace, shadows: int, targets: int) -> dict[str, Any]:
+    """Attack the champion with shadow models; a report, no gate.
+
+    Fits the champion's recipe on random halves of its people and measures how well an attacker
+    tells who was trained on (LiRA). Writes a page beside those of the nights; changes nothing.
+    """
+    from lethe.desk.auditing import audit as attack
+
+    return attack(workspace, shadows, targets)
+
+
+COMMANDS = (night, experiment, audit)

@@ -46,7 +46,7 @@ def render(facts: Mapping[str, Any]) -> str:
     """
     known = _clean(facts)
     further = _further(known)
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     return template.render(
         facts=known,
         verdict=verdict(known),
@@ -73,7 +73,7 @@ def render(facts: Mapping[str, Any]) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """Templates of this package, every value escaped; a chain of missing facts is just missing."""
     folder = resources.files("lethe.reports") / "templates"
     made = jinja2.Environment(

@@ -109,6 +109,14 @@ def test_a_failure_is_one_sentence_and_the_right_code(
         assert sentence in ended.err
 
 
+def test_an_audit_without_a_champion_is_refused(tmp_path: Path, door: Door) -> None:
+    assert door("init", str(tmp_path / "new")).code == 0
+    ended = door("--workspace", str(tmp_path / "new"), "audit")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "there is no champion yet; run a night first" in ended.err
+
+
 def test_outside_a_workspace_every_command_says_so(empty: Path, door: Door) -> None:
     ended = door("--workspace", str(empty), "status")
 

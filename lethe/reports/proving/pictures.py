@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from lethe.reports.drawing import WIDTH, Scale, axis, label, picture
+from lethe.reports.drawing import WIDTH, Scale, axis, label, picture, round_ticks
 from lethe.reports.wording import count, decimal, plural
 
 _LEFT, _RIGHT = 206, 520
@@ -51,8 +51,8 @@ def clouds(name: str, title: str, groups: Sequence[Cloud], ruler: Ruler) -> str:
     """
     scale = Scale(ruler.low, ruler.high, _LEFT, _RIGHT)
     bottom = _TOP + _ROW * len(groups)
-    whole = range(math.ceil(ruler.low), math.floor(ruler.high) + 1)
-    drawn = [axis(float(tick), scale.at(float(tick)), _TOP - 6, bottom) for tick in whole]
+    marks = round_ticks(ruler.low, ruler.high)
+    drawn = [axis(tick, scale.at(tick), _TOP - 6, bottom) for tick in marks]
     drawn.append(label(ruler.what, (_LEFT + _RIGHT) / 2, bottom + 34, "middle quiet"))
     for place, group in enumerate(groups):
         drawn.append(_cloud(group, _TOP + _ROW * place + _ROW / 2, scale, ruler))
