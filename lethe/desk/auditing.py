@@ -23,7 +23,7 @@ from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.nights.frame import apart, say
 from lethe.nights.judging import Desk
-from lethe.nights.steps import finite
+from lethe.nights.tuning import finite
 from lethe.reports.audit.page import render
 from lethe.solutions.factors import Manifest, Solution, read_solution
 from lethe.solutions.learned import Factors
