@@ -26,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROOF, RIGHTS = "tests/gate/proof", "tests/interactions/rights"
+FROZEN = "tests/gate/test_frozen.py"
 ALGEBRA = tuple(f"{PROOF}/test_{name}.py" for name in ("algebra", "contribution", "mutants"))
 
 # What is changed -> the tests that must notice, the quick ones first.
@@ -84,27 +85,40 @@ def copied(into: Path) -> None:
         shutil.copy2(ROOT / name, into / name, follow_symlinks=False)
 
 
-def unevaluated(source: str) -> set[int]:
-    """Lines of annotations, and of decorators that only the type checker reads."""
+def annotations(tree: ast.Module) -> set[int]:
+    """Lines whose `|` stands in an annotation."""
     lines: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.FunctionDef):
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             parts = [node.returns, *(one.annotation for one in arguments)]
         elif isinstance(node, ast.AnnAssign):
-            parts = [node.annotation] if "|" in ast.unparse(node.annotation) else []
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            parts = [node.annotation]
         for part in parts:
             if part is not None and "|" in ast.unparse(part):
-                lines |= set(range(part.lineno, (part.end_lineno or part.lineno) + 1))
+                lines |= _lines(part)
     return lines
+
+
+def unevaluated(tree: ast.Module) -> set[int]:
+    """Lines of protocols and of imports for the type checker: nothing ever runs them."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
+        if protocol or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            lines |= _lines(node)
+    return lines
+
+
+def _lines(node: ast.expr | ast.stmt) -> set[int]:
+    return set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
 def thin_out(session: Path, source: str, draw: random.Random) -> int:
     """Leave one change of a kind at each place, none in annotations; how many are left."""
-    skipped = unevaluated(source)
+    tree = ast.parse(source)
+    typed, never = annotations(tree), unevaluated(tree)
     with sqlite3.connect(session) as database:
         rows = database.execute(
             "SELECT job_id, operator_name, start_pos_row, start_pos_col FROM mutation_specs "
@@ -113,7 +127,7 @@ def thin_out(session: Path, source: str, draw: random.Random) -> int:
         places: dict[tuple[str, int, int], list[str]] = {}
         for job, operator, row, column in rows:
             kind = "_".join(operator.split("_")[:2])
-            if not ("BitOr" in kind and row in skipped):
+            if row not in never and not ("BitOr" in kind and row in typed):
                 places.setdefault((kind, row, column), []).append(job)
         kept = {draw.choice(jobs) for jobs in places.values()}
         for job, *_ in rows:
@@ -138,7 +152,7 @@ def survivors(session: Path) -> Iterator[str]:
 
 def measure(module: str, seed: int, tool: str) -> Tally:
     """Mutate one module in a copy and run its tests on every mutant."""
-    tests = " ".join(TARGETS[module])
+    tests = " ".join((*TARGETS[module], FROZEN))
     command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {tests}"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "tree"

@@ -217,7 +217,10 @@ def test_asking_again_is_one_promotion(scene: Scene) -> None:
 
 def test_a_new_certificate_for_the_champion_is_written_down(scene: Scene) -> None:
     scene.promote()
-    assert scene.promote(scene.certified(digest="1" * 64)) == 2
+    anew = scene.certified(digest="1" * 64)
+    assert scene.promote(anew) == 2
+    assert scene.states() == ["done", "done"]
+    assert scene.promote(anew) == 2, "asked again: the last promotion counts, not the first"
     assert scene.states() == ["done", "done"]
 
 
