@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lethe.adapters.catalogue import Catalogue
 from lethe.durable import write_bytes, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration
 from lethe.estate.workspace import Workspace
@@ -62,7 +63,8 @@ def audit(workspace: Workspace, models: int, targets: int) -> dict[str, Any]:
 
 def _subject(desk: Desk, solution: Solution, place: Path) -> Subject:
     manifest = solution.manifest
-    opening.open_data(desk.workspace).checkout(manifest.data_version, place)
+    digest = Catalogue(desk.workspace.catalogue).today(manifest.data_version)
+    opening.open_data(desk.workspace).checkout(digest, place)
     at_training = desk.register.standing(upto=manifest.register_position)
     today = desk.register.standing()
 
@@ -75,7 +77,8 @@ def _subject(desk: Desk, solution: Solution, place: Path) -> Subject:
     wanted = one_of(_kept_out(at_training, today))
     outsiders = histories(place, wanted, whole.items, manifest.definition)
     excluded = one_of(today.excluded)
-    allowed = np.array([not excluded(user) for user in whole.users])
+    canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
+    allowed = np.array([user not in canaries and not excluded(user) for user in whole.users])
     pool = shadows.only(whole, allowed)
     say("audit", f"{len(pool.users)} people in, {outsiders.shape[0]} kept out")
     return Subject(whole, pool, outsiders, solution.factors, _equations(manifest))

@@ -88,7 +88,11 @@ def show(workspace: Workspace, asked: str) -> dict[str, Any]:
 
 def chosen(workspace: Workspace, asked: str) -> DataVersion:
     """The one retained version whose digest starts with `asked`."""
-    found = [v for v in Catalogue(workspace.catalogue).list() if v.digest.startswith(asked)]
+    found = [
+        version
+        for version in Catalogue(workspace.catalogue).list()
+        if any(name.startswith(asked) for name in (version.digest, *version.formerly))
+    ]
     if len(found) != 1:
         raise BadConfiguration(f"{len(found)} data versions start with {asked!r}")
     return found[0]
