@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lethe.errors import Busy, PromotionRefused, StoreUnavailable
-from lethe.gate.promotion import Candidate, Recovered, promote, recover
+from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
 from lethe.interactions.rights.register import GENESIS, Action, Head, Intent, Register, Request
 from tests.fakes.register import MemoryRegister
 from tests.fakes.version_store import MemoryVersions, StoredVersion
@@ -126,7 +126,9 @@ def test_an_erasure_before_the_certificate_that_is_still_in_the_ids_stops_it(
 
 def test_overwritten_bytes_are_not_the_certified_ones(scene: Scene) -> None:
     scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
-    assert "the stored artifact is" in _refusal(scene)
+    stored, certified = scene.store.versions[2].digest[:12], NEW.digest[:12]
+    told = f"the stored artifact is {stored}, the certificate is for {certified}"
+    assert _refusal(scene).endswith(told)
 
 
 def test_an_artifact_that_cannot_be_read_is_refused(scene: Scene) -> None:
@@ -191,6 +193,14 @@ def test_the_quality_rule_has_a_veto(scene: Scene, reasons: tuple[str, ...]) -> 
     assert all(reason in text for reason in reasons or ("did not accept",))
 
 
+@pytest.mark.parametrize("yes", [1, "yes", 1.0])
+def test_nothing_but_true_is_a_yes(scene: Scene, yes: object) -> None:
+    maybe = replace(scene.candidate, quality_accepted=yes)  # type: ignore[arg-type]
+    assert "did not accept" in _refusal(scene, maybe)
+    worse = replace(scene.candidate, quality_accepted=False, by_person=yes)  # type: ignore[arg-type]
+    assert "did not accept" in _refusal(scene, worse)
+
+
 def test_every_reason_is_told_at_once(scene: Scene) -> None:
     scene.ask(Action.ERASE, B)
     scene.store.versions[2] = StoredVersion(NEW.users, genuine=False)
@@ -220,8 +230,24 @@ def test_a_new_certificate_for_the_champion_is_written_down(scene: Scene) -> Non
     anew = scene.certified(digest="1" * 64)
     assert scene.promote(anew) == 2
     assert scene.states() == ["done", "done"]
-    assert scene.promote(anew) == 2, "asked again: the last promotion counts, not the first"
-    assert scene.states() == ["done", "done"]
+
+
+def test_asked_again_the_last_promotion_that_was_carried_out_counts(scene: Scene) -> None:
+    """Not the first, and not one that was undone since."""
+
+    def ask(candidate: Candidate, at: int) -> Promoted:
+        return promote(candidate, scene.register, scene.store, lambda: at, 0)
+
+    anew = scene.certified(digest="1" * 64)
+    ask(scene.candidate, 1)
+    second = ask(anew, 2)
+    scene.register.abort(scene.register.intend(_intent(scene, "2" * 64)), "undone", 3)
+    assert ask(anew, 4) == second
+    assert scene.states() == ["done", "done", "aborted"]
+
+
+def _intent(scene: Scene, certificate: str) -> Intent:
+    return replace(scene.register.promotions()[-1].intent, certificate_digest=certificate)
 
 
 # Between INTENT and DONE
