@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 
 from lethe.errors import BadConfiguration
 
@@ -25,6 +26,14 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 _KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
+# What a kernel needs of the processor: without it the process would die of an illegal instruction.
+_NEEDS = {
+    "Haswell": "avx2",
+    "Zen": "avx2",
+    "SkylakeX": "avx512f",
+    "Cooperlake": "avx512_bf16",
+    "SapphireRapids": "amx_bf16",
+}
 _PACKAGES = {
     "numpy": ("numpy",),
     "scipy": ("scipy",),
@@ -41,8 +50,10 @@ def pin_process(kernel: str) -> None:
     choice, which is recorded all the same.
 
     Raises:
-        BadConfiguration: numpy is already loaded with another kernel.
+        BadConfiguration: the processor cannot run this kernel, or numpy is already loaded with
+            another one.
     """
+    _check_processor(kernel, Path("/proc/cpuinfo"))
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = "1"
     if kernel == NATIVE:
@@ -55,6 +66,18 @@ def pin_process(kernel: str) -> None:
 
         # outside a `with` block the limit stays until the process ends
         threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+
+
+def _check_processor(kernel: str, described: Path) -> None:
+    """Say what would otherwise end the process without a word. Unknown processors pass."""
+    needed = _NEEDS.get(kernel)
+    text = described.read_text(encoding="utf-8") if described.is_file() else ""
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), None)
+    if needed is not None and flags is not None and needed not in flags:
+        raise BadConfiguration(
+            f"environment.blas_kernel is {kernel}, and this processor lacks {needed}; "
+            f"`{NATIVE}` lets OpenBLAS choose"
+        )
 
 
 def _check_loaded(kernel: str) -> None:

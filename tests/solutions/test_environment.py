@@ -7,11 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import threadpoolctl
 
 from lethe.errors import BadConfiguration
+from lethe.solutions import environment as module
 from lethe.solutions.environment import differences, environment, one_blas_thread, pin_process
 
 
@@ -61,6 +63,8 @@ def test_a_late_native_pin_still_holds_blas_to_one_thread() -> None:
 
 
 def test_one_blas_thread_holds_inside_and_lets_go_after() -> None:
+    import numpy  # noqa: F401 - loads OpenBLAS, whatever ran before
+
     def blas() -> list[int]:
         pools = threadpoolctl.threadpool_info()
         return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
@@ -110,3 +114,22 @@ def test_a_refused_pin_is_a_configuration_error() -> None:
                 patch.setenv(name, os.environ.get(name, "1"))
             with pytest.raises(BadConfiguration, match="start the process with"):
                 pin_process("NoSuchKernel")
+
+
+@pytest.mark.parametrize("kernel", ["Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids"])
+def test_a_kernel_that_the_processor_cannot_run_is_told_before_it_dies(
+    kernel: str, tmp_path: Path
+) -> None:
+    described = tmp_path / "cpuinfo"
+    described.write_text("processor : 0\nflags : fpu sse2\n")
+    with pytest.raises(BadConfiguration, match=f"{kernel}, and this processor lacks"):
+        module._check_processor(kernel, described)
+    needed = module._NEEDS[kernel]
+    described.write_text(f"processor : 0\nflags : fpu {needed}\n")
+    module._check_processor(kernel, described)
+
+
+def test_a_processor_that_says_nothing_is_not_refused(tmp_path: Path) -> None:
+    module._check_processor("SkylakeX", tmp_path / "absent")
+    (tmp_path / "arm").write_text("Features : asimd\n")
+    module._check_processor("SkylakeX", tmp_path / "arm")
