@@ -28,6 +28,7 @@ from lethe.interactions.rights.register import (
     Register,
     Request,
 )
+from lethe.interactions.rights.standing import CANARY
 from tests.fakes.register import MemoryRegister
 
 A, B, C = (letter * 64 for letter in "abc")
@@ -112,6 +113,17 @@ def test_a_request_that_makes_no_sense_keeps_the_whole_batch_out(
     assert "nothing was entered" in str(caught.value)
     assert A not in str(caught.value)
     assert register.head() == GENESIS
+
+
+def test_what_makes_no_sense_is_counted_by_rule(register: Register) -> None:
+    asked = [(Action.RELEASE, A), (Action.OBJECT, C), (Action.RELEASE, B)]
+    asked.append((Action.WITHDRAW_OBJECTION, B))
+    with pytest.raises(BadRequest) as caught:
+        register.append([ask(action, stone) for action, stone in asked])
+    assert str(caught.value) == (
+        "nothing was entered; of 4 requests: 2 x a release without a restriction, "
+        "1 x a withdrawal without an objection"
+    )
 
 
 def test_a_failure_in_the_middle_of_an_append_enters_nothing(
@@ -301,6 +313,27 @@ def test_a_request_goes_from_received_to_closed(register: Register) -> None:
     [state] = register.requests()
     assert (state.state, state.rows_removed, state.closed_at) == ("closed", 40, 9)
     assert (state.evidence, state.open) == ("e" * 64, False)
+
+
+def test_nothing_removed_is_told_as_nothing(register: Register) -> None:
+    register.append([ask(Action.ERASE, A), ask(Action.OBJECT, B)])
+    assert [(s.rows_removed, s.found) for s in register.requests()] == [(0, False), (0, False)]
+    register.record_purge(1, 0)
+    assert [(s.rows_removed, s.found) for s in register.requests()] == [(0, True), (0, False)]
+    register.close(Closure(2, "closed", "e" * 64, at=9, rows_removed=0))
+    assert register.requests()[1].rows_removed == 0
+    register.close(Closure(1, "closed", "e" * 64, at=9, rows_removed=5))
+    assert register.requests()[0].rows_removed == 5
+
+
+def test_canaries_and_people_are_never_in_one_list(register: Register) -> None:
+    register.append([ask(Action.ERASE, A), Request(Action.ERASE, B, 1_700_000_000, CANARY)])
+    assert [state.entry.tombstone for state in register.requests()] == [A]
+    assert [state.entry.tombstone for state in register.canaries()] == [B]
+    assert register.standing().canaries == {B}
+    assert register.standing().people().erased == {A}
+    assert register.close(Closure(2, "closed", "e" * 64, at=9, rows_removed=0))
+    assert [state.open for state in (*register.requests(), *register.canaries())] == [True, False]
 
 
 def test_the_first_closure_stands(register: Register) -> None:
