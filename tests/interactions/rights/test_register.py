@@ -7,8 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -272,6 +272,42 @@ register = Register.open(sys.argv[1], 20)
 for number in range(15):
     register.append([Request(Action.ERASE, f"{int(sys.argv[2]) * 100 + number:064x}", 1)])
 """
+
+
+def test_what_writes_takes_the_databases_write_lock_and_what_reads_does_not(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+    original = ledger.transaction
+
+    def noted(engine: sa.Engine, write: bool) -> AbstractContextManager[sa.Connection]:
+        taken.append(write)
+        return original(engine, write)
+
+    monkeypatch.setattr(ledger, "transaction", noted)
+    calls: list[Callable[[], object]] = [
+        lambda: register.append([ask(Action.ERASE, A)]),
+        lambda: register.record_purge(1, 4),
+        lambda: register.intend(INTENT),
+        lambda: register.done(1, at=6),
+        lambda: register.close(Closure(1, "closed", "e" * 64, at=9, rows_removed=4)),
+    ]
+    for call in calls:
+        taken.clear()
+        call()
+        assert taken.count(True) == 1, "one write, however much is read"
+    taken.clear()
+    assert (register.head().position, len(register.requests())) == (1, 1)
+    assert taken
+    assert not any(taken)
+
+
+def test_the_repr_shows_no_address_and_a_register_waits_half_a_minute(path: Path) -> None:
+    """An address can hold a password."""
+    register = Register.open(url(path))
+    assert register.wait_seconds == 30
+    assert path.name not in repr(register)
+    assert "sqlite" not in repr(register)
 
 
 def test_two_processes_make_one_chain(register: Register, path: Path) -> None:
