@@ -37,7 +37,7 @@ from lethe.gate.proof.verification import LayerResult, algebra_layers, verify  #
 from lethe.interactions.training.matrix import InteractionMatrix  # noqa: E402
 from lethe.solutions.als import AlsHyperparameters  # noqa: E402
 
-RULE = AlsHyperparameters(factors=64, regularization=30.0, alpha=5.0, iterations=50)
+RULE = AlsHyperparameters(factors=64, regularization=30.0, alpha=5.0, iterations=80)
 HISTORIES = ((1, 2), (3, 5), (6, 15), (16, 60), (61, 10**9))
 LAYERS = ("structure", "manifest", "replay", "equations", "stationarity", "contribution")
 
@@ -112,7 +112,7 @@ def _bare(one: World, factors: Any) -> Any:
 
 def settings_rows(matrix: InteractionMatrix) -> Iterator[list[str]]:
     """Where the algebra can answer: regularization, alpha and iterations."""
-    for iterations in (16, 30, 50):
+    for iterations in (16, 30, 50, 80):
         for regularization, alpha in ((1, 5), (3, 10), (10, 10), (30, 5), (30, 40), (100, 10)):
             rule = AlsHyperparameters(
                 factors=64, regularization=regularization, alpha=alpha, iterations=iterations
@@ -129,7 +129,7 @@ def settings_rows(matrix: InteractionMatrix) -> Iterator[list[str]]:
 def length_rows(matrix: InteractionMatrix) -> Iterator[list[str]]:
     """Members pretended erased, all of them, by the length of their histories."""
     lengths = np.diff(matrix.csr.indptr)
-    for iterations, regularization in ((16, 10), (50, 10), (50, 30)):
+    for iterations, regularization in ((16, 10), (50, 10), (80, 10), (80, 30)):
         rule = RULE.model_copy(
             update={"iterations": iterations, "regularization": float(regularization)}
         )

@@ -9,7 +9,9 @@ from lethe.gate.proof.layers import findings_of
 from lethe.gate.proof.report import Control, LayerResult
 
 LARGEST_GRADIENT = 0.03
-LARGEST_SHIFT = 0.03
+# Honest fits of the default space reach 0.0065 with 80 iterations, a warm start that is only sealed
+# 0.020 (docs/decisions/0017-eighty-iterations.md).
+LARGEST_SHIFT = 0.01
 LARGEST_USER_SHIFT = 0.25
 USUAL_USER_SHIFT = 0.1
 ADVICE = "more iterations, or a higher regularization"
