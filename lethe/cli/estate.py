@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import in_workspace
-from lethe.errors import BadRequest
+from lethe.cli.main import id_list, in_workspace, takes_ids
 from lethe.estate.workspace import Workspace
-
-_IDS = click.option(
-    "--file",
-    "source",
-    type=click.File("rb"),
-    default="-",
-    help="Where the ids are; default: standard input.",
-)
-
-
-def _read(source: IO[bytes]) -> tuple[bytes, str]:
-    """The content and the name of an id list, which is never on the command line."""
-    if click.get_current_context().args:
-        raise BadRequest("ids come from --file or standard input, never from the command line")
-    if source.isatty():
-        print("ids, one a line; Ctrl-D ends the list", file=sys.stderr)
-    return source.read(), str(getattr(source, "name", "standard input"))
 
 
 @click.command(context_settings={"allow_extra_args": True})
-@_IDS
+@takes_ids
 @click.option(
     "--also",
     multiple=True,
@@ -50,7 +31,7 @@ def scan(workspace: Workspace, source: IO[bytes], also: tuple[Path, ...]) -> dic
     """
     from lethe.desk.estate.searching import scan as look
 
-    found = look(workspace, *_read(source), also)
+    found = look(workspace, *id_list(source), also)
     return {**found, "text": _places(found)}
 
 
@@ -79,7 +60,7 @@ def _places(found: dict[str, Any]) -> str:
 
 
 @click.command(context_settings={"allow_extra_args": True})
-@_IDS
+@takes_ids
 @click.option(
     "--format",
     "form",
@@ -106,7 +87,7 @@ def access(
     """
     from lethe.desk.estate.disclosing import access as disclose
 
-    return disclose(workspace, *_read(source), form, out)
+    return disclose(workspace, *id_list(source), form, out)
 
 
 @click.command()

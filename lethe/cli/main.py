@@ -7,12 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from lethe.cli import printing
-from lethe.errors import LetheError
+from lethe.errors import BadRequest, LetheError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _LAST_RESORT = 3
@@ -121,3 +121,27 @@ def in_workspace(function: Callable[..., Any]) -> Callable[..., Any]:
             context.exit(int(found["exit_code"]))
 
     return anywhere(run)
+
+
+def takes_ids(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --file to a command that takes ids, as the argument `source`."""
+    return click.option(
+        "--file",
+        "source",
+        type=click.File("rb"),
+        default="-",
+        help="Where the ids are; default: standard input.",
+    )(function)
+
+
+def id_list(source: IO[bytes]) -> tuple[bytes, str]:
+    """The content and the name of an id list, which is never on the command line.
+
+    Raises:
+        BadRequest: there are words on the command line, where others would see them.
+    """
+    if click.get_current_context().args:
+        raise BadRequest("ids come from --file or standard input, never from the command line")
+    if source.isatty():
+        print("ids, one a line; Ctrl-D ends the list", file=sys.stderr)
+    return source.read(), str(getattr(source, "name", "standard input"))

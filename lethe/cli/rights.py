@@ -1,4 +1,4 @@
-"""The rights of people: `erase`, `object`, `withdraw`, `restrict`, `release`, `reconsent`.
+"""The rights of people: requests entered (`erase`, `object`, ...), extended and listed.
 
 Ids come from a file or from standard input, never from the command line, where other users of the
 machine and the shell's history would see them.
@@ -6,15 +6,13 @@ machine and the shell's history would see them.
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import IO, Any, Literal
 
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import in_workspace
-from lethe.errors import BadRequest
+from lethe.cli.main import id_list, in_workspace, takes_ids
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action
 
@@ -40,13 +38,7 @@ def _verb(name: str, action: Action, sentence: str) -> click.Command:
         help=f"{sentence}\n\n{_HOW}",
         context_settings={"allow_extra_args": True},
     )
-    @click.option(
-        "--file",
-        "source",
-        type=click.File("rb"),
-        default="-",
-        help="Where the ids are; default: standard input.",
-    )
+    @takes_ids
     @click.option(
         "--received",
         type=click.DateTime(["%Y-%m-%d"]),
@@ -64,14 +56,24 @@ def _verb(name: str, action: Action, sentence: str) -> click.Command:
     ) -> dict[str, Any]:
         from lethe.desk.rights import enter
 
-        if click.get_current_context().args:
-            raise BadRequest("ids come from --file or standard input, never from the command line")
-        if source.isatty():
-            print("ids, one a line; Ctrl-D ends the list", file=sys.stderr)
-        name_of_source = getattr(source, "name", "standard input")
-        return enter(workspace, action, source.read(), str(name_of_source), received, reason)
+        return enter(workspace, action, *id_list(source), received, reason)
 
     return run
+
+
+@click.command(context_settings={"allow_extra_args": True})
+@takes_ids
+@click.option("--reason", required=True, help="A code that says why, without personal data.")
+@in_workspace
+def extend(workspace: Workspace, source: IO[bytes], reason: str) -> dict[str, Any]:
+    """Extend the open requests of people by two months (GDPR Art. 12(3)).
+
+    Once for each request, and only within a month of its receipt; within it you must tell the
+    person so, and why. All are extended or none.
+    """
+    from lethe.desk.rights import extend as prolong
+
+    return prolong(workspace, *id_list(source), reason)
 
 
 @click.command()
@@ -86,17 +88,23 @@ def _verb(name: str, action: Action, sentence: str) -> click.Command:
 def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     """List requests and where each stands.
 
-    No ids are shown, only positions in the register.
+    No ids are shown, only positions in the register. With `--state due`, exits 1 if one is
+    overdue.
     """
-    from lethe.reports.requests import listing
+    from lethe.reports.requests import listing, warning
     from lethe.stages import opening
 
     register = opening.open_register(workspace, opening.open_params(workspace))
     found = listing(register, state, opening.now())
-    headings = ("position", "action", "received", "due", "state", "rows_removed")
-    rows = [[entry[name] for name in headings] for entry in found]
+    headings = ("position", "action", "received", "due", "extended", "state", "rows_removed")
+    rows = [["-" if entry[name] is None else entry[name] for name in headings] for entry in found]
     text = printing.table(headings, rows) if rows else f"no requests ({state})"
-    return {"requests": found, "text": text}
+    late = warning(sum(entry["overdue"] for entry in found)) if state == "due" else None
+    return {
+        "requests": found,
+        "text": text if late is None else f"{late}\n{text}",
+        "exit_code": int(late is not None),
+    }
 
 
-COMMANDS = (*(_verb(name, *verb) for name, verb in _VERBS.items()), requests)
+COMMANDS = (*(_verb(name, *verb) for name, verb in _VERBS.items()), extend, requests)

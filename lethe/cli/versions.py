@@ -21,16 +21,19 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """Show champion, versions, register and requests.
 
     One screen: champion, challenger, solution and data versions, the register's position, and how
-    many requests are open, due or overdue. And the safe set: what a rollback could go to.
+    many requests are open, due or overdue. And the safe set: what a rollback could go to. Exits 1
+    if a request is overdue.
     """
     from lethe.desk.reviewing import status as look
 
     found = look(workspace)
-    return {**found, "text": _screen(found)}
+    return {**found, "text": _screen(found), "exit_code": int(found["requests"]["overdue"] > 0)}
 
 
 def _screen(found: dict[str, Any]) -> str:
     """Everything `status` knows, for one look."""
+    from lethe.reports.requests import warning
+
     champion = found["champion"]
     lines = [
         f"{found['name']}: "
@@ -39,6 +42,8 @@ def _screen(found: dict[str, Any]) -> str:
     ]
     asked = printing.plain(found["requests"])
     lines.append(f"register at position {found['register_position']}; requests: {asked}")
+    if late := warning(found["requests"]["overdue"]):
+        lines.insert(0, late)
     if found["unfinished_promotions"]:
         lines.append("a promotion was cut off; the next night ends it")
     if found["night_under_way"]:

@@ -11,7 +11,13 @@ from typing import Any
 from lethe.errors import BadFile, BadRequest
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
-from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
+from lethe.interactions.rights.identity import (
+    Identities,
+    canonical_id,
+    every_pseudonym,
+    id_fault,
+    tombstone,
+)
 from lethe.interactions.rights.standing import CANARY, Action, Request
 from lethe.stages import opening
 
@@ -100,6 +106,34 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
         "register_position": head.position,
         "text": f"{action}: {len(ids)} asked, {receipt.entered} entered, "
         f"{receipt.already} stood so already; the register is at position {head.position}",
+    }
+
+
+def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> dict[str, Any]:
+    """Give the open requests of people two further months (Art. 12(3)), all of them or none.
+
+    Raises:
+        BadFile: see `read_ids`.
+        BadRequest: somebody has no open request that is in its first month and not yet extended.
+        ArtifactCorrupt: the register was edited, or is older than the newest known head.
+    """
+    params, keys = opening.open_params(workspace), opening.open_identities(workspace)
+    register = opening.open_register(workspace, params)
+    ids = read_ids(content, source, params.intake.interactions)
+    register.check_chain(opening.newest_known(workspace))
+    standing = register.standing()
+    people = [
+        frozenset(tombstone(keys.tombstone, name) for name in every_pseudonym(keys, standing, one))
+        for one in ids
+    ]
+    made = register.extend(people, reason, opening.now())
+    due = sorted({datetime.fromtimestamp(one.due, UTC).strftime("%Y-%m-%d") for one in made})
+    return {
+        "asked": len(ids),
+        "extended": len(made),
+        "due": due,
+        "text": f"{len(made)} requests of {len(ids)} people extended to {', '.join(due)}; "
+        "tell them so, and why, within a month of their request",
     }
 
 

@@ -20,7 +20,7 @@ def _is(which: Which, state: RequestState, now: int) -> bool:
     if which == "all":
         return True
     if which == "due":
-        return state.open and state.entry.due - now <= DUE_SOON_SECONDS
+        return state.open and state.due - now <= DUE_SOON_SECONDS
     return state.open is (which == "open")
 
 
@@ -30,10 +30,22 @@ def counts(register: Register, now: int) -> dict[str, int]:
     waiting = [state for state in states if state.open]
     return {
         "open": len(waiting),
-        "due": sum(0 <= state.entry.due - now <= DUE_SOON_SECONDS for state in waiting),
-        "overdue": sum(state.entry.due < now for state in waiting),
+        "due": sum(0 <= state.due - now <= DUE_SOON_SECONDS for state in waiting),
+        "overdue": sum(state.overdue(now) for state in waiting),
         "closed": len(states) - len(waiting),
     }
+
+
+def warning(overdue: int) -> str | None:
+    """Says that requests are overdue, if any are: every door that sees it says the same.
+
+    >>> warning(1)
+    'OVERDUE: 1 request is past its due date; `lethe requests --state due` lists what is due'
+    """
+    if not overdue:
+        return None
+    what = "1 request is past its" if overdue == 1 else f"{overdue} requests are past their"
+    return f"OVERDUE: {what} due date; `lethe requests --state due` lists what is due"
 
 
 def _facts(state: RequestState, now: int) -> dict[str, Any]:
@@ -41,8 +53,9 @@ def _facts(state: RequestState, now: int) -> dict[str, Any]:
         "position": state.entry.position,
         "action": str(state.entry.action),
         "received": _day(state.entry.received),
-        "due": _day(state.entry.due),
-        "overdue": state.open and state.entry.due < now,
+        "due": _day(state.due),
+        "extended": None if state.extension is None else state.extension.reason,
+        "overdue": state.overdue(now),
         "state": state.state,
         "rows_removed": state.rows_removed,
         "closed": None if state.closed_at is None else _day(state.closed_at),

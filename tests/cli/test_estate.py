@@ -113,8 +113,8 @@ def test_with_nobody_to_look_for_nothing_is_searched(shop: Shop, door: Door) -> 
 def test_every_life_of_a_returned_person_is_looked_for(
     shop: Shop, door: Door, someone: tuple[str, str], tmp_path: Path
 ) -> None:
-    from lethe.desk.estate.searching import every_pseudonym
     from lethe.estate.workspace import Workspace
+    from lethe.interactions.rights.identity import every_pseudonym
     from lethe.stages import opening
 
     at = ("--workspace", str(shop.root))

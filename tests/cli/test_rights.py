@@ -113,6 +113,34 @@ def test_a_request_is_due_one_month_after_it_was_received(
     assert newest["overdue"] is True
 
 
+def test_what_is_overdue_is_an_exit_code_and_said_in_words(shop: Shop, door: Door) -> None:
+    at = ("--workspace", str(shop.root))
+    status, due = door(*at, "status"), door(*at, "requests", "--state", "due")
+
+    assert (status.code, due.code) == (1, 1)
+    for ended in (status, due):
+        assert ended.out.startswith("OVERDUE: 1 request is past its due date; ")
+    assert door(*at, "requests", "--state", "open").code == 0
+
+
+def test_an_extension_is_for_a_reason_once_and_in_the_first_month(
+    shop: Shop, door: Door, people: tuple[str, ...]
+) -> None:
+    at = ("--workspace", str(shop.root), "extend", "--reason", "many-requests")
+    told = door(*at, text=people[0])
+    twice, late = door(*at, text=people[0]), door(*at, text=people[2])
+    first = requests(door, shop)[0]
+
+    assert told.code == 0
+    assert "tell them so, and why, within a month" in told.out
+    assert first["extended"] == "many-requests"
+    assert (twice.code, late.code) == (2, 2)
+    assert "1 x it was extended before" in twice.err
+    assert "1 x the first month is over" in late.err
+    assert not any(name in ended.out + ended.err for ended in (told, twice) for name in people[:3])
+    assert door(*at, people[0]).code == 2
+
+
 def test_an_erased_champion_no_longer_verifies_and_the_exit_code_says_so(
     shop: Shop, door: Door, people: tuple[str, ...]
 ) -> None:

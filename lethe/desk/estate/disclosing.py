@@ -14,7 +14,7 @@ import numpy as np
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.desk.estate.dossiers import Format, archive_path, write_archive
-from lethe.desk.estate.searching import every_pseudonym, spellings
+from lethe.desk.estate.searching import spellings
 from lethe.desk.rights import read_ids
 from lethe.durable import locked
 from lethe.errors import ArtifactCorrupt
@@ -22,7 +22,7 @@ from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
-from lethe.interactions.rights.identity import tombstone
+from lethe.interactions.rights.identity import every_pseudonym, tombstone
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.judging import Desk
 from lethe.solutions.factors import Solution
@@ -179,7 +179,8 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
                 {
                     "action": str(state.entry.action),
                     "received": _day(state.entry.received),
-                    "due": _day(state.entry.due),
+                    "due": _day(state.due),
+                    "extended": None if state.extension is None else state.extension.reason,
                     "state": state.state,
                 }
             )

@@ -13,8 +13,7 @@ from lethe.estate.search.looking import Looked, in_name, look, totals
 from lethe.estate.stores import STORES, Store
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
-from lethe.interactions.rights.identity import Keys, pseudonym, tombstone
-from lethe.interactions.rights.standing import Standing
+from lethe.interactions.rights.identity import every_pseudonym
 from lethe.stages import opening
 
 BESIDE = "beside the stores"
@@ -46,14 +45,6 @@ def scan(workspace: Workspace, content: bytes, source: str, also: Sequence[Path]
     began = time.perf_counter()
     looked = list(look(workspace, needles, [*STORES, *_beside(also)]))
     return _told(looked, needles, len(ids), time.perf_counter() - began)
-
-
-def every_pseudonym(keys: Keys, standing: Standing, canonical: str) -> list[str]:
-    """What one id is and was called below intake: a name for each life."""
-    names = [pseudonym(keys.pseudonym, canonical, 0)]
-    while tombstone(keys.tombstone, names[-1]) in standing.reconsented:
-        names.append(pseudonym(keys.pseudonym, canonical, len(names)))
-    return names
 
 
 def spellings(canonical: str, rules: InteractionRules) -> list[str]:

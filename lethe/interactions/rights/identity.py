@@ -181,3 +181,11 @@ class Identities:
             if returned is None:
                 return Identity(name, stone, stone in self.standing.erased, not_before)
             epoch, not_before = epoch + 1, max(not_before, returned)
+
+
+def every_pseudonym(keys: Keys, standing: Standing, canonical: str) -> list[str]:
+    """What one id is and was called below intake: a name for each life."""
+    names = [pseudonym(keys.pseudonym, canonical, 0)]
+    while tombstone(keys.tombstone, names[-1]) in standing.reconsented:
+        names.append(pseudonym(keys.pseudonym, canonical, len(names)))
+    return names

@@ -22,9 +22,6 @@ from sqlalchemy.pool import NullPool
 
 from lethe.durable import locked
 from lethe.errors import BadConfiguration, Busy, StoreUnavailable
-from lethe.interactions.rights.standing import Entry
-
-State = Literal["received", "purged", "verified", "closed", "not_found", "blocked"]
 
 
 @dataclass(frozen=True)
@@ -46,23 +43,6 @@ class Closure:
     evidence: str
     at: int
     rows_removed: int
-
-
-@dataclass(frozen=True)
-class RequestState:
-    """How far the request of one entry has come; `found`: a purge was recorded for it."""
-
-    entry: Entry
-    state: State
-    rows_removed: int
-    found: bool
-    closed_at: int | None
-    evidence: str | None
-
-    @property
-    def open(self) -> bool:
-        """Neither closed nor ended as not found."""
-        return self.state not in ("closed", "not_found")
 
 
 @dataclass(frozen=True)
@@ -147,6 +127,17 @@ OUTCOMES: Final = sa.Table(
     sa.Column("reason", sa.Text),
     _number("at"),
 )
+EXTENSIONS: Final = sa.Table(
+    "extensions",
+    _METADATA,
+    _number("number", primary_key=True, autoincrement=False),
+    _number("position", unique=True),
+    _number("due"),
+    _text("reason", 64),
+    _number("at"),
+    _text("previous", 64),
+    _text("digest", 64),
+)
 
 
 def _append_only(table: sa.Table) -> None:
@@ -216,6 +207,12 @@ def transaction(engine: sa.Engine, write: bool, create: bool = False) -> Iterato
     except (SQLAlchemyError, sqlite3.Error) as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         raise StoreUnavailable(f"the register's database refused a transaction: {kind}") from error
+
+
+def has(engine: sa.Engine, table: sa.Table) -> bool:
+    """Whether the register has this table: one made by an older Lethe lacks the newer."""
+    with transaction(engine, write=False) as connection:
+        return bool(sa.inspect(connection).has_table(table.name))
 
 
 def probe(engine: sa.Engine) -> None:

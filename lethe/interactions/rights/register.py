@@ -9,8 +9,7 @@ restored together with the data: whoever holds an older `Head` can tell (`check_
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,8 +22,14 @@ from lethe.interactions.rights.ledger import (
     Intent,
     Promotion,
     Receipt,
+)
+from lethe.interactions.rights.progress import (
+    Extension,
     RequestState,
-    State,
+    checked_extensions,
+    extended,
+    sift,
+    state_of,
 )
 from lethe.interactions.rights.standing import (
     CANARY,
@@ -36,7 +41,6 @@ from lethe.interactions.rights.standing import (
     Request,
     Standing,
     checked_head,
-    next_entry,
 )
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "Action",
     "Closure",
     "Entry",
+    "Extension",
     "Head",
     "Intent",
     "Promotion",
@@ -135,7 +140,7 @@ class Register:
         with self.exclusive(self.wait_seconds):
             chain = self.entries()
             checked_head(chain, known)
-            new, already = _sift(requests, chain)
+            new, already = sift(requests, chain)
             if new:
                 self._insert(ledger.ENTRIES, [asdict(entry) for entry in new])
         if not new:
@@ -150,7 +155,9 @@ class Register:
         Raises:
             ArtifactCorrupt: an entry was edited, dropped or reordered, or a known head is gone.
         """
-        return checked_head(self.entries(), known)
+        chain = self.entries()
+        checked_extensions(self._extensions(), chain)
+        return checked_head(chain, known)
 
     # What was done about a request
 
@@ -198,10 +205,40 @@ class Register:
         closures = {row.position: row for row in self._rows(sa.select(ledger.CLOSURES))}
         done = [item.intent.position for item in self.promotions() if item.state == "done"]
         certified = max(done, default=0)
+        later = checked_extensions(self._extensions(), chain)
         return tuple(
-            _state_of(entry, standing, rows, closures.get(entry.position), certified)
+            RequestState(
+                entry,
+                *state_of(entry, standing, rows, closures.get(entry.position), certified),
+                extension=later.get(entry.position),
+            )
             for entry in chain
         )
+
+    # Deadlines
+
+    def extend(
+        self, people: Sequence[frozenset[str]], reason: str, at: int
+    ) -> tuple[Extension, ...]:
+        """Give the open requests of people two further months, once; see `progress.extended`.
+
+        Raises:
+            BadRequest: somebody has no request that could be extended; none is extended then.
+            Busy: a promotion or an append held the register for too long.
+        """
+        self.head()  # an absent register is not made here
+        ledger.create(self.engine, self.wait_seconds)
+        with self.exclusive(self.wait_seconds):
+            new = extended(people, reason, at, self.requests())
+            self._insert(ledger.EXTENSIONS, [asdict(one) for one in new])
+        return tuple(new)
+
+    def _extensions(self) -> list[Extension]:
+        # A register of an older Lethe has no such table. One that lost it falls due sooner.
+        if not ledger.has(self.engine, ledger.EXTENSIONS):
+            return []
+        query = sa.select(ledger.EXTENSIONS).order_by(ledger.EXTENSIONS.c.number)
+        return [Extension(**row._asdict()) for row in self._rows(query)]
 
     # Promotions
 
@@ -242,48 +279,3 @@ class Register:
             outcome = ("intended", None, None) if end is None else (end.state, end.reason, end.at)
             found.append(Promotion(number, Intent(**fields), *outcome))
         return tuple(found)
-
-
-def _sift(requests: Sequence[Request], chain: Sequence[Entry]) -> tuple[list[Entry], int]:
-    """The entries that the requests become after `chain`, and how many change nothing."""
-    fold, new, already, faults = Fold(chain), list[Entry](), 0, Counter[str]()
-    head = Head(chain[-1].position, chain[-1].digest) if chain else GENESIS
-    for request in requests:
-        fault = fold.objection_to(request)
-        if fault is not None:
-            faults[fault] += 1
-        elif fold.repeats(request):
-            already += 1
-        else:
-            entry = next_entry(head, request)
-            fold.enter(entry)
-            new.append(entry)
-            head = Head(entry.position, entry.digest)
-    if faults:
-        counted = ", ".join(f"{count} x {fault}" for fault, count in sorted(faults.items()))
-        raise BadRequest(f"nothing was entered; of {len(requests)} requests: {counted}")
-    return new, already
-
-
-def _state_of(
-    entry: Entry,
-    standing: Standing,
-    purged: Mapping[int, int],
-    closure: sa.Row[Any] | None,
-    certified: int,
-) -> RequestState:
-    rows = purged.get(entry.position, 0)
-    if closure is not None:
-        rows = max(rows, closure.rows_removed)
-        found = entry.position in purged
-        return RequestState(entry, closure.outcome, rows, found, closure.at, closure.evidence)
-    erasure = entry.action is Action.ERASE
-    effective = standing.erased_at.get(entry.tombstone) if erasure else entry.position
-    state: State = "received"
-    if effective is None:
-        state = "blocked"
-    elif effective <= certified:
-        state = "verified"
-    elif entry.position in purged:
-        state = "purged"
-    return RequestState(entry, state, rows, entry.position in purged, None, None)

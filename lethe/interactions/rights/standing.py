@@ -8,17 +8,16 @@ restricted people stay in the data and out of training.
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from lethe.durable import sha256_json
 from lethe.errors import ArtifactCorrupt, BadRequest
+from lethe.interactions.rights.deadlines import due_date
 
 CANARY: Final = "canary"  # the reason of erasures that nobody asked for: canaries are no people
 LATEST_SECOND: Final = 4102444800  # 2100-01-01: anything later is milliseconds by mistake
@@ -55,8 +54,15 @@ class Request:
             raise BadRequest("a tombstone is not 64 lower-case hex characters")
         if not 0 <= self.received < LATEST_SECOND:
             raise BadRequest("the time of receipt is not in Unix seconds before 2100")
-        if not _REASON.fullmatch(self.reason):
-            raise BadRequest("a reason code is 1 to 64 letters, digits, dots, dashes, underscores")
+        if fault := reason_fault(self.reason):
+            raise BadRequest(fault)
+
+
+def reason_fault(reason: str) -> str | None:
+    """The rule that a reason code breaks, or None."""
+    if _REASON.fullmatch(reason):
+        return None
+    return "a reason code is 1 to 64 letters, digits, dots, dashes, underscores"
 
 
 @dataclass(frozen=True)
@@ -136,20 +142,6 @@ def checked_head(entries: Sequence[Entry], known: Head | None = None) -> Head:
     if known is not None and heads[known.position] != known:
         raise ArtifactCorrupt(f"the register is not the one known at position {known.position}")
     return heads[-1]
-
-
-def due_date(received: int) -> int:
-    """One calendar month later, same time of day in UTC (GDPR Art. 12(3)).
-
-    A month without that day ends on its last day (Regulation 1182/71, Art. 3(2)(c)).
-
-    >>> datetime.fromtimestamp(due_date(1706700000), UTC).isoformat()  # from 2024-01-31
-    '2024-02-29T11:20:00+00:00'
-    """
-    start = datetime.fromtimestamp(received, UTC)
-    year, month = start.year + start.month // 12, start.month % 12 + 1
-    day = min(start.day, calendar.monthrange(year, month)[1])
-    return int(start.replace(year=year, month=month, day=day).timestamp())
 
 
 @dataclass(frozen=True)
