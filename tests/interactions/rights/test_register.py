@@ -452,6 +452,35 @@ def test_the_fake_answers_as_the_real_register(
     assert fake.open_intents() == real.open_intents()
 
 
+# What a database of ours looks like for good: it can be added to and never changed.
+SCHEMA = {
+    "entries": "position BIGINT PK, action VARCHAR(24), tombstone VARCHAR(64), received BIGINT, "
+    "due BIGINT, reason VARCHAR(64), previous VARCHAR(64), digest VARCHAR(64)",
+    "extensions": "number BIGINT PK, position BIGINT, due BIGINT, reason VARCHAR(64), at BIGINT, "
+    "previous VARCHAR(64), digest VARCHAR(64)",
+    "purges": "id INTEGER PK COUNTS, position BIGINT, rows BIGINT",
+    "closures": "position BIGINT PK, outcome VARCHAR(16), evidence VARCHAR(128), at BIGINT, "
+    "rows_removed BIGINT",
+    "intents": "id INTEGER PK COUNTS, version BIGINT, artifact_digest VARCHAR(64), "
+    "certificate_digest VARCHAR(64), position BIGINT, previous_champion BIGINT NULL, at BIGINT",
+    "outcomes": "intent BIGINT PK, state VARCHAR(16), reason TEXT NULL, at BIGINT",
+}
+
+
+def _described(column: sa.Column[object]) -> str:
+    words = [column.name, str(column.type)]
+    words += ["PK"] * column.primary_key + ["NULL"] * bool(column.nullable)
+    return " ".join(words + ["COUNTS"] * (column.primary_key and column.autoincrement == "auto"))
+
+
+def test_the_tables_are_these_and_no_others() -> None:
+    found = {
+        name: ", ".join(_described(column) for column in table.columns)
+        for name, table in ledger.ENTRIES.metadata.tables.items()
+    }
+    assert found == SCHEMA
+
+
 def test_the_tables_can_be_made_on_postgresql() -> None:
     dialect = sa.dialects.registry.load("postgresql")()
     made = [
@@ -460,3 +489,20 @@ def test_the_tables_can_be_made_on_postgresql() -> None:
     ]
     assert "position BIGINT NOT NULL" in made[0]
     assert "id SERIAL NOT NULL" in made[3]
+
+
+def test_a_write_begins_at_once_and_a_read_does_not(register: Register) -> None:
+    """SQLite would otherwise let two writers begin, and refuse one of them in the middle."""
+    said: list[str] = []
+
+    def hear(*event: object) -> None:
+        said.append(str(event[2]))
+
+    sa.event.listen(register.engine, "before_cursor_execute", hear)
+    register.head()
+    assert [line for line in said if line.startswith("BEGIN")] == ["BEGIN"]
+    said.clear()
+    register.record_purge(register.append([ask(Action.ERASE, A)]).first or 0, 1)
+    begun = [line for line in said if line.startswith("BEGIN")]
+    written = [line for line in said if line.startswith("INSERT")]
+    assert begun.count("BEGIN IMMEDIATE") == len(written) == 2

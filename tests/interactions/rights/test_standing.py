@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lethe.errors import BadRequest
+from lethe.errors import ArtifactCorrupt, BadRequest
 from lethe.interactions.rights.standing import (
+    CANARY,
     GENESIS,
     Action,
     Entry,
@@ -17,6 +18,7 @@ from lethe.interactions.rights.standing import (
     Head,
     Request,
     Standing,
+    checked_head,
     due_date,
     next_entry,
 )
@@ -176,7 +178,36 @@ def test_a_request_proves_itself_without_showing_the_person(
     assert tombstone not in str(caught.value)
 
 
-def test_no_repr_shows_a_tombstone() -> None:
-    entry = next_entry(GENESIS, Request(Action.ERASE, PEOPLE[0], 1))
-    shown = repr(entry) + repr(Fold([entry]).standing())
-    assert PEOPLE[0] not in shown
+def test_before_any_entry_nobody_stands_anywhere_at_position_nought() -> None:
+    assert Fold().standing() == Standing(position=0)
+    assert checked_head([], known=GENESIS) == GENESIS
+    assert checked_head(_entered([Request(Action.ERASE, PEOPLE[0], 1)]), known=GENESIS).position
+
+
+@pytest.mark.parametrize("claimed", [1, 3])
+def test_an_entry_that_numbers_itself_wrongly_breaks_the_chain(claimed: int) -> None:
+    """Its digest and the one before are right: only the number is not the next one."""
+    [first] = _entered([Request(Action.ERASE, PEOPLE[0], 1)])
+    forged = next_entry(Head(claimed - 1, first.digest), Request(Action.OBJECT, PEOPLE[1], 2))
+    with pytest.raises(ArtifactCorrupt, match="broken at position 2"):
+        checked_head([first, forged])
+
+
+@pytest.mark.parametrize("reason", ["art17", "canaries", "Canary", "data-subject-request"])
+def test_only_the_very_reason_makes_a_canary(reason: str) -> None:
+    chain = _entered([Request(Action.ERASE, PEOPLE[0], 1, reason),
+                      Request(Action.ERASE, PEOPLE[1], 1, CANARY),
+                      Request(Action.OBJECT, PEOPLE[2], 1, CANARY)])  # fmt: skip
+    standing = Fold(chain).standing()
+    assert standing.canaries == {PEOPLE[1]}
+    assert standing.people().excluded == {PEOPLE[0], PEOPLE[2]}
+    assert standing.canaries_since(1) == {PEOPLE[1]}
+    assert standing.canaries_since(2) == frozenset()
+
+
+@given(REQUESTS)
+@LAW
+def test_no_repr_shows_a_tombstone(requests: list[Request]) -> None:
+    chain = _entered(requests)
+    shown = repr([Fold(chain).standing(), chain, requests])
+    assert not any(stone in shown for stone in PEOPLE)
