@@ -14,7 +14,10 @@ from lethe.estate.workspace import Workspace
 
 @flow(name="erase", persist_result=False, log_prints=False)
 def erase(workspace: str = ".") -> dict[str, Any]:
-    """Run a night without waiting for the schedule while any request is open."""
+    """Run a night without waiting for the schedule while any request of a person is open.
+
+    Erasures of canaries do not count, nor do those under a legal hold: no night could end them.
+    """
     if not open_requests(Workspace.find(Path(workspace))):
         return {"outcome": "nothing to do", "open": 0}
     return dict(retrain(workspace))

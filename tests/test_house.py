@@ -253,6 +253,17 @@ def test_every_deployment_names_a_flow_and_parameters_that_exist() -> None:
     assert {deployment["name"] for deployment in document["deployments"]} >= {"night", "experiment"}
 
 
+def test_the_sweep_comes_every_quarter_of_an_hour_under_the_nights_limit() -> None:
+    document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    night, erase = (
+        next(one for one in document["deployments"] if one["name"] == name)
+        for name in ("night", "erase")
+    )
+
+    assert [schedule["cron"] for schedule in erase["schedules"]] == ["*/15 * * * *"]
+    assert erase["concurrency_limit"] == night["concurrency_limit"]
+
+
 def test_a_whole_night_connects_to_nothing_but_loopback(small_night: Shop) -> None:
     """As far as Python sees it, in every process of the night: flow, server, stages, dvc."""
     lines = small_night.connections.read_text(encoding="utf-8").splitlines()

@@ -138,6 +138,6 @@ def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> di
 
 
 def open_requests(workspace: Workspace) -> int:
-    """How many requests wait for a night."""
+    """How many requests of people wait for a night; one under a legal hold waits for its end."""
     register = opening.open_register(workspace, opening.open_params(workspace))
-    return sum(state.open for state in register.requests())
+    return sum(state.open and state.state != "blocked" for state in register.requests())
