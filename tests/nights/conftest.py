@@ -198,6 +198,7 @@ class Saved:
 
     def restore(self) -> Place:
         """The workspace as it was after the first night."""
+        let_go_of_databases()
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.copy, self.root, symlinks=True)
         return Place(self.root)
@@ -207,6 +208,14 @@ class Saved:
         copy = self.copy.with_name(name)
         shutil.copytree(self.root, copy, symlinks=True)
         return Saved(self.root, copy)
+
+
+def let_go_of_databases() -> None:
+    """Close what MLflow keeps open in this process: it would go on reading a file that is gone."""
+    for name in ("tracking", "model_registry"):
+        module = sys.modules.get(f"mlflow.store.{name}.sqlalchemy_store")
+        for engine in list(module.SqlAlchemyStore._engine_map.values()) if module else ():
+            engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,8 @@ def asked_by(place: Place, version: int) -> str:
 
 def test_a_rollback_goes_through_the_protocol_and_says_that_a_person_decided(two: Two) -> None:
     place = two.place
-    assert status(two.workspace)["safe_set"] == [1]
+    told = status(two.workspace)
+    assert (told["safe_set"], told["unsafe"]) == ([1], {})
     assert "Promotion: promoted by the night of" in note(place, 2)
     done = roll_back(two.workspace, 1)
     assert (done["version"], done["previous"]) == (1, 2)
