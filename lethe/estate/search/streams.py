@@ -11,15 +11,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+Read = Callable[[int], bytes]
+
 
 @dataclass
-class _Inflated:
-    """A zlib stream, such as a git object, read forwards and from the start again."""
+class _Undone:
+    """A stream with its wrapping undone, read forwards and from the start again.
+
+    `begin` starts at the beginning of the stream below and answers how to read on.
+    """
 
     stream: Any
-    rest: bytes = b""
+    begin: Callable[[Any], Read]
 
-    def __enter__(self) -> _Inflated:
+    def __enter__(self) -> _Undone:
         self.seek(0)
         return self
 
@@ -28,18 +33,26 @@ class _Inflated:
 
     def seek(self, at: int) -> None:
         self.stream.seek(at)
-        self.inflating, self.rest = zlib.decompressobj(), b""
+        self.read1 = self.begin(self.stream)
 
-    def read1(self, size: int) -> bytes:
-        while not self.inflating.eof:
-            given = self.rest or self.stream.read(1 << 16)
-            part = self.inflating.decompress(given, size)
-            self.rest = self.inflating.unconsumed_tail
+
+def _inflating(stream: Any) -> Read:
+    """zlib, such as a git object."""
+    inflater, rest = zlib.decompressobj(), b""
+
+    def read(size: int) -> bytes:
+        nonlocal rest
+        while not inflater.eof:
+            given = rest or stream.read(1 << 16)
+            part = inflater.decompress(given, size)
+            rest = inflater.unconsumed_tail
             if part:
                 return part
             if not given:
                 raise EOFError
         return b""
+
+    return read
 
 
 @dataclass
@@ -56,29 +69,20 @@ class _LeftOpen:
         self.closed = True
 
 
-@dataclass
-class _Unpacked:
-    """A stream that pyarrow decompresses, read forwards and from the start again."""
+def _unpacking(codec: str) -> Callable[[Any], Read]:
+    """What pyarrow decompresses."""
 
-    stream: Any
-    codec: str
-
-    def __enter__(self) -> _Unpacked:
-        self.seek(0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass  # the stream below is not ours to close
-
-    def seek(self, at: int) -> None:
+    def begin(stream: Any) -> Read:
         import pyarrow as pa
 
-        self.stream.seek(at)
-        source = pa.PythonFile(_LeftOpen(self.stream), mode="r")
-        self.inflating = pa.CompressedInputStream(source, self.codec)
+        unpacked = pa.CompressedInputStream(pa.PythonFile(_LeftOpen(stream), mode="r"), codec)
+        return lambda size: bytes(unpacked.read(min(size, 1 << 20)))
 
-    def read1(self, size: int) -> bytes:
-        return bytes(self.inflating.read(min(size, 1 << 20)))
+    return begin
+
+
+def _undoing(begin: Callable[[Any], Read]) -> Callable[[Any], AbstractContextManager[Any]]:
+    return lambda stream: _Undone(stream, begin)
 
 
 STREAMS: dict[bytes, tuple[str, Callable[[Any], AbstractContextManager[Any]]]] = {
@@ -86,11 +90,11 @@ STREAMS: dict[bytes, tuple[str, Callable[[Any], AbstractContextManager[Any]]]] =
     b"BZh": ("bzip2", bz2.BZ2File),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
     b"\x5d\x00\x00": ("lzma", lzma.LZMAFile),
-    b"\x78\x01": ("zlib", _Inflated),
-    b"\x78\x5e": ("zlib", _Inflated),
-    b"\x78\x9c": ("zlib", _Inflated),
-    b"\x78\xda": ("zlib", _Inflated),
-    b"\x28\xb5\x2f\xfd": ("zstd", lambda stream: _Unpacked(stream, "zstd")),
-    b"\x04\x22\x4d\x18": ("lz4", lambda stream: _Unpacked(stream, "lz4")),
+    b"\x78\x01": ("zlib", _undoing(_inflating)),
+    b"\x78\x5e": ("zlib", _undoing(_inflating)),
+    b"\x78\x9c": ("zlib", _undoing(_inflating)),
+    b"\x78\xda": ("zlib", _undoing(_inflating)),
+    b"\x28\xb5\x2f\xfd": ("zstd", _undoing(_unpacking("zstd"))),
+    b"\x04\x22\x4d\x18": ("lz4", _undoing(_unpacking("lz4"))),
 }
 """First bytes -> what the wrapping is called, and what opens it."""
