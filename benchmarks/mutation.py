@@ -33,6 +33,7 @@ ALGEBRA = tuple(f"{PROOF}/test_{name}.py" for name in ("algebra", "contribution"
 TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/gate/promotion.py": (
         "tests/gate/test_promotion.py",
+        "tests/gate/test_promotion_recovery.py",
         "tests/gate/test_promotion_race.py",
     ),
     "lethe/interactions/rights/register.py": (RIGHTS,),
