@@ -15,7 +15,7 @@ from scipy import sparse
 
 from lethe import sample
 from lethe.interactions.columns import USER
-from lethe.interactions.intake.reading import read_interactions, survey
+from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import IntakeRules, LandedFile
 from lethe.interactions.rights.identity import canonical_id, pseudonym
 from lethe.interactions.shards.store import ShardStore
@@ -50,6 +50,9 @@ def training_set(name: str, data: Path) -> TrainingSet:
         with store.batch() as batch:
             for table in _tables(landing, rules):
                 batch.add(table)
+        for file in survey(landing, rules):
+            if isinstance(file, LandedFile) and file.kind == "items":
+                store.put_attributes("items", read_attributes(file, rules, "items"))
         store.seal(0, "0" * 64)
         into = Path(folder) / "training"
         build(store, frozenset(), SnapshotRules.model_validate(sections["training"]), into, 0, "")

@@ -28,8 +28,10 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- night -->", "<!-- /night -->"
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.page import put  # noqa: E402
+
 STEPS = ("intake", "purge", "version", "split", "tune", "train", "record", "verify", "promote",
          "retire")  # fmt: skip
 CUTOFF = 10
@@ -248,14 +250,6 @@ def _cpu() -> str:
     return platform.machine()
 
 
-def publish(text: str) -> None:
-    """Put `text` between the page's markers."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Measured\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Run both, print the table and write it into the page."""
     if sys.argv[1:2] == ["--bare"]:
@@ -278,7 +272,7 @@ def main() -> None:
         )  # fmt: skip
     text = table(short, known, wall, peak, json.loads(done.stdout.splitlines()[-1]))
     print(text)
-    publish(text)
+    put("night", text)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.page import put
 from benchmarks.planted import TWENTY
 from lethe.estate.search import Needles
 from lethe.estate.search.looking import counted
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- scan -->", "<!-- /scan -->"
 PEOPLE, SOMEBODY = 5_000, "Zo\xeb-M\xfcller 00123"
 RAW = {"rows with ids"}
 
@@ -129,9 +130,7 @@ def main() -> None:
         f"Of the 20 encodings the search finds {ours}, `grep` {other} ({', '.join(which)}).",
     ])  # fmt: skip
     print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    put("scan", text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,22 @@
+"""docs/benchmarks.md: each measurement has a section of its own there, between two markers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+def put(section: str, text: str) -> None:
+    """Replace what stands between the section's markers.
+
+    Raises:
+        ValueError: the page has no such section; nothing is written then.
+    """
+    begin, end = f"<!-- {section} -->\n", f"\n<!-- /{section} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    before, opened, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (opened and closed):
+        raise ValueError(f"{PAGE.name} has no section {section}")
+    PAGE.write_text(before + begin + text + end + after, encoding="utf-8")
