@@ -1,0 +1,302 @@
+"""A workspace that lives through nights: the project's own steps between in-memory ledgers.
+
+Real: intake and purge of landed files, the data version's making, who is excluded from training,
+the promotion protocol, history and retire, register, vault, shards, quarantine. Invented: DVC and
+MLflow (tests/fakes), the fit, and the verifier's verdict.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy.pool import StaticPool
+
+from lethe import durable
+from lethe.adapters.catalogue import Catalogue, DataVersion
+from lethe.adapters.packing.model_folder import SOLUTION
+from lethe.desk.rights import enter
+from lethe.errors import BadConfiguration, PromotionRefused, TooFewInteractions
+from lethe.estate.vault import Vault
+from lethe.gate.promotion import Candidate, promote
+from lethe.interactions.intake.quarantine import Quarantine
+from lethe.interactions.rights import ledger
+from lethe.interactions.rights.identity import pseudonym, tombstone
+from lethe.interactions.rights.register import Action, Register
+from lethe.interactions.shards.store import ShardStore
+from lethe.nights import judging
+from lethe.nights.forgetting import retiring
+from lethe.stages import intake, opening, reproducing, snapshots
+from tests.fakes import night_desk
+from tests.fakes.data_versions import FakeDataVersions
+from tests.fakes.night_desk import KEYS, World
+from tests.fakes.plain_estate import Landed, Life
+from tests.fakes.solution_versions import FakeSolutionVersions
+
+PARAMS = night_desk.PARAMS.model_copy(
+    update={"retention": night_desk.PARAMS.retention.model_copy(update={"data_versions": 3})}
+)
+HEADER = "USER_ID,ITEM_ID,TIMESTAMP,FILE\n"
+INTAKE, PROMOTION, RETIRE = DURABLE = tuple(
+    {f"{owner.__name__}.{name}": (owner, name) for owner, names in calls for name in names.split()}
+    for calls in (
+        (
+            (FakeDataVersions, "commit push"),
+            (Register, "record_purge"),
+            (ShardStore, "purge seal"),
+            (Catalogue, "_write"),
+            (Quarantine, "rows"),
+            (Vault, "remember"),
+            (durable, "sync_folder"),
+        ),
+        ((FakeSolutionVersions, "record set_champion"), (Register, "intend done")),
+        (
+            (FakeSolutionVersions, "destroy sweep"),
+            (FakeDataVersions, "destroy sweep put_version copy_in"),
+            (Quarantine, "forget"),
+            (Vault, "forget"),
+            (Register, "close"),
+            (shutil, "rmtree"),
+            (Path, "unlink"),
+        ),
+    )
+)
+Kill = tuple[str, int]
+"""Which durable call, and how many of its kind a night still makes before the kill."""
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing may catch a kill."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a verifier would state."""
+
+    artifact_digest: str
+    data_version: str
+    register_position: int
+    register_head: str
+    verdict: str
+    digest: str = "e" * 64
+
+
+def quick_register(patch: pytest.MonkeyPatch) -> None:
+    """One connection, and what was read is read again only after something was written."""
+    patch.setattr(ledger, "NullPool", StaticPool)
+    answers: dict[Any, Any] = {}
+    transaction = ledger.transaction
+
+    def writing(engine: Any, write: bool, create: bool = False) -> Any:
+        if write:
+            answers.clear()
+        return transaction(engine, write, create)
+
+    def remembered(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(register: Register, *arguments: Any, **options: Any) -> Any:
+            key = original, id(register), arguments, *options.items()
+            if key not in answers:
+                answers[key] = original(register, *arguments, **options)
+            return answers[key]
+
+        return call
+
+    patch.setattr(ledger, "transaction", writing)
+    for name in ("entries", "_states", "_extensions", "promotions", "head"):
+        patch.setattr(Register, name, remembered(getattr(Register, name)))
+
+
+def name_of(life: Life) -> str:
+    return pseudonym(KEYS.pseudonym, *life)
+
+
+def stone_of(life: Life) -> str:
+    return tombstone(KEYS.tombstone, name_of(life))
+
+
+class LivingEstate:
+    """One workspace. `hear` is told of steps as they end."""
+
+    def __init__(self, root: Path, hear: Callable[[str, Any], None]) -> None:
+        self.hear, self.patch = hear, pytest.MonkeyPatch()
+        self.kill: Kill | None = None
+        self.files = self.nights = 0
+        self.patch.delenv("LETHE_REGISTER_URL", raising=False)
+        quick_register(self.patch)
+        self.world = World(root, [])
+        self.world.desk = replace(self.world.desk, params=PARAMS)
+        self.workspace = self.world.workspace
+        self.workspace.landing.mkdir(parents=True)
+        self.world.data.stages = {
+            "interactions": (
+                "data/interactions",
+                self._stage,
+            )
+        }
+        self.world.data.commit = self._commit  # type: ignore[method-assign]
+        desk = self.world.desk
+        answers: dict[str, Any] = {
+            "now": lambda: self.world.clock,
+            "open_params": lambda *_: PARAMS,
+            "open_register": lambda *_: desk.register,
+            "open_identities": lambda _: KEYS,
+            "open_data": lambda _: self.world.data,
+        }
+        for name, answer in answers.items():
+            self.patch.setattr(opening, name, answer)
+        for kind, (owner, name) in {**INTAKE, **PROMOTION, **RETIRE}.items():
+            self.patch.setattr(owner, name, self._mortal(kind, getattr(owner, name)))
+
+    def end(self) -> None:
+        self.kill = None
+        self.world.desk.register.engine.dispose()
+        self.patch.undo()
+
+    def _mortal(self, kind: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, before which a kill may come."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self.kill is not None and self.kill[0] == kind:
+                if not self.kill[1]:
+                    self.kill = None
+                    raise Killed
+                self.kill = kind, self.kill[1] - 1
+            return original(*arguments, **options)
+
+        return call
+
+    def _stage(self) -> None:
+        intake.interactions(self.workspace, PARAMS)
+        self.hear("taken in", None)
+
+    def _commit(self, stage: str) -> str:
+        digest = FakeDataVersions.commit(self.world.data, stage)
+        self.hear("committed", digest)
+        return digest
+
+    # What people and shops do
+
+    def ask(self, action: Action, raw: str) -> dict[str, Any]:
+        self.world.clock += 60
+        return enter(self.workspace, action, raw.encode(), "ids", None, "data-subject-request")
+
+    def land(self, rows: list[Landed], spoiled: str | None) -> str:
+        """A file of these rows, and with `spoiled` a row of that person which intake refuses."""
+        self.files += 1
+        lines = [f"{raw},{item},{at},{self.files}" for raw, item, at in rows]
+        lines += [f"{spoiled},,{self.world.clock},{self.files}"] if spoiled else []
+        path = self.workspace.landing / f"file-{self.files}.csv"
+        path.write_text(HEADER + "\n".join(lines) + "\n")
+        return path.name
+
+    def copy_aside(self, place: Path) -> DataVersion:
+        """The oldest retained version, checked out where the estate does not reach."""
+        version = Catalogue(self.workspace.catalogue).list()[0]
+        shutil.rmtree(place, ignore_errors=True)
+        self.world.data.checkout(version.digest, place)
+        return version
+
+    def put_back(self, place: Path) -> None:
+        """An older copy takes the place of the interactions."""
+        shutil.rmtree(self.workspace.interactions)
+        shutil.copytree(place, self.workspace.interactions)
+
+    # A night
+
+    def night(self, verdict: str, meanwhile: Callable[[], None], kill: Kill | None) -> str:
+        """One night, in the order of flows/retrain.py; how it ended."""
+        self.world.clock += 3600
+        self.nights += 1
+        self.kill = kill
+        try:
+            return self._night(verdict, meanwhile)
+        except Killed:
+            return "killed"
+        finally:
+            self.kill = None
+
+    def _night(self, verdict: str, meanwhile: Callable[[], None]) -> str:
+        shutil.rmtree(self.workspace.temporary, ignore_errors=True)
+        self.workspace.temporary.mkdir(parents=True, exist_ok=True)
+        ended = "promoted"
+        try:
+            self._learn(verdict, meanwhile)
+        except (PromotionRefused, TooFewInteractions, BadConfiguration):
+            ended = "refused"
+        retiring.retire(self.world.desk, f"night {self.nights}")
+        return ended
+
+    def _learn(self, verdict: str, meanwhile: Callable[[], None]) -> None:
+        desk, room = self.world.desk, self.workspace
+        judging.recover_promotions(desk)
+        self.hear("recovered", None)
+        reproducing.take_in(room, PARAMS)
+        self.world.data.reproduce("interactions")
+        made = reproducing.version(room, PARAMS, self.world.clock)
+        standing = desk.register.standing(upto=made.register_position)
+        held = set(opening.rows_by_user(self.world.store()))
+        users = tuple(sorted(held - snapshots.excluded_pseudonyms(held, standing, KEYS)))
+        if not users:
+            raise TooFewInteractions("nobody is left")
+        number = self.world.record(users, made)
+        self.hear("recorded", number)
+        certificate = Certificate(
+            desk.artifact_digest(number),
+            made.digest,
+            made.register_position,
+            made.register_head,
+            verdict,
+        )
+        meanwhile()
+        known = opening.newest_known(room)
+        candidate = Candidate(number, certificate, quality_accepted=True)
+        promote(candidate, desk.register, desk, opening.now, 1, known=known)
+        self.hear("promoted", number)
+
+    # Looking, without the project's own readers
+
+    def rows(self) -> dict[tuple[str, str, int], int]:
+        """Every row of the interactions as they lie there, and how often it is there."""
+        return _rows(path.read_bytes() for path in self.workspace.interactions.glob("*/*.parquet"))
+
+    def rows_of(self, digest: str) -> dict[tuple[str, str, int], int]:
+        """Every row of a data version."""
+        files = self.world.data.objects(digest)
+        return _rows(self.world.data.content[md5] for name, md5 in files.items() if "/" in name)
+
+    def users_in_the_cache(self) -> set[str]:
+        """The pseudonyms in any object of any data version, listed or not."""
+        objects = (path.read_bytes() for path in (self.world.root / ".dvc/cache").iterdir())
+        return {user for user, *_ in _rows(one for one in objects if one.startswith(b"PAR1"))}
+
+    def users_of(self, version: int) -> frozenset[str]:
+        """The pseudonyms in a solution version's id list."""
+        path = self.world.versions.folder / str(version) / SOLUTION / "users.txt"
+        return frozenset(path.read_text().split())
+
+    def in_vault(self, lives: list[Life]) -> set[Life]:
+        """Those whom the vault knows."""
+        stones = {stone_of(life): life for life in lives}
+        return {stones[stone] for stone in self.world.vault.by_tombstone(stones)}
+
+    def quarantined(self) -> bytes:
+        """Everything that intake refused."""
+        return b"".join(path.read_bytes() for path in self.workspace.quarantine.iterdir())
+
+
+def _rows(files: Iterable[bytes]) -> dict[tuple[str, str, int], int]:
+    return Counter(row for content in files for row in _decoded(content))
+
+
+@lru_cache(maxsize=4096)
+def _decoded(content: bytes) -> tuple[tuple[str, str, int], ...]:
+    columns = pq.read_table(io.BytesIO(content), columns=["user", "item", "timestamp"]).to_pydict()
+    return tuple(zip(columns["user"], columns["item"], columns["timestamp"], strict=True))
