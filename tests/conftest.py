@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lethe.durable import locked
+from tests.postgres import missing, server
 from tests.watched import Shop
 
 # Small, and quick rather than good: what is shown with it is never quality.
@@ -55,6 +57,15 @@ def shop(small_night: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     root = tmp_path_factory.mktemp("shop") / "shop"
     shutil.copytree(small_night.root, root, symlinks=True)
     return Shop(root, root.with_name("connections"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server that runs until the tests end."""
+    if reason := missing():
+        pytest.skip(reason)
+    with server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 SQLite keeps no deleted byte (`secure_delete`) and no write-ahead log. Statements never show their
 parameters in an error (`hide_parameters`): those are tombstones. Triggers refuse to change or
-delete a row; on PostgreSQL take UPDATE and DELETE away from the role instead.
+delete a row, on SQLite and on PostgreSQL; whoever owns the tables could drop them.
 """
 
 from __future__ import annotations
@@ -140,13 +140,26 @@ EXTENSIONS: Final = sa.Table(
 )
 
 
+_ON_SQLITE: Final = (
+    "CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END"
+)
+_FUNCTION: Final = (
+    "CREATE OR REPLACE FUNCTION lethe_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'the register is append-only'; END $$"
+)
+_ON_POSTGRESQL: Final = (
+    "CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION lethe_append_only()"
+)
+
+
 def _append_only(table: sa.Table) -> None:
-    for verb in ("UPDATE", "DELETE"):
-        trigger = sa.DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-            "BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END"
-        )
-        sa.event.listen(table, "after_create", trigger.execute_if(dialect="sqlite"))
+    made = [("sqlite", _ON_SQLITE.format(table=table, verb=verb)) for verb in ("update", "delete")]
+    made += [("postgresql", text) for text in (_FUNCTION, _ON_POSTGRESQL.format(table=table))]
+    for dialect, statement in made:
+        ddl = sa.DDL(statement)  # type: ignore[no-untyped-call]
+        sa.event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
 
 
 for _table in _METADATA.sorted_tables:
@@ -252,6 +265,8 @@ def exclusive(engine: sa.Engine, wait_seconds: float) -> Iterator[None]:
         return
     with transaction(engine, write=True) as connection:
         deadline = time.monotonic() + wait_seconds
+        # A server that ends idle transactions would free the lock in the middle of a promotion.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         # A transaction-level lock: it ends with this connection's transaction, come what may.
         query = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK_KEY))
         while not connection.execute(query).scalar_one():

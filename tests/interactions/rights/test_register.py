@@ -1,14 +1,18 @@
-"""The register on a real SQLite file: all or none, chained, exclusive, and loud when it is gone."""
+"""The register on a real database: all or none, chained, exclusive, and loud when it is gone.
+
+On a SQLite file, and on a PostgreSQL server where its binaries and the driver are at hand.
+"""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,6 +34,7 @@ from lethe.interactions.rights.register import (
 )
 from lethe.interactions.rights.standing import CANARY
 from tests.fakes.register import MemoryRegister
+from tests.postgres import fresh_schema
 
 A, B, C = (letter * 64 for letter in "abc")
 INTENT = Intent(2, "f" * 64, "e" * 64, position=1, previous_champion=1, at=5)
@@ -43,17 +48,54 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """An empty database, and statements to it behind the register's back."""
+
+    url: str
+
+    @property
+    def sqlite(self) -> bool:
+        return self.url.startswith("sqlite")
+
+    def run(self, *statements: str) -> None:
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def tamper(self, *statements: str) -> None:
+        """Change what the triggers protect, as the owner of the database can."""
+        triggers = ("DROP TRIGGER entries_no_update", "DROP TRIGGER entries_no_delete")
+        off = triggers if self.sqlite else ("ALTER TABLE entries DISABLE TRIGGER USER",)
+        self.run(*off, *statements)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return Place(url(tmp_path / "register.db"))
+    server = request.getfixturevalue("postgres")
+    return Place(fresh_schema(server))
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "register.db"
 
 
 @pytest.fixture
-def register(path: Path) -> Iterator[Register]:
+def register(place: Place) -> Register:
+    register = Register.open(place.url, wait_seconds=0.2)
+    register.initialise()
+    return register
+
+
+@pytest.fixture
+def on_sqlite(path: Path) -> Register:
     register = Register.open(url(path), wait_seconds=0.2)
     register.initialise()
-    yield register
-    register.engine.dispose()
+    return register
 
 
 def test_an_empty_register_stands_at_genesis(register: Register) -> None:
@@ -127,13 +169,14 @@ def test_what_makes_no_sense_is_counted_by_rule(register: Register) -> None:
 
 
 def test_a_failure_in_the_middle_of_an_append_enters_nothing(
-    register: Register, path: Path
+    register: Register, place: Place
 ) -> None:
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON entries WHEN NEW.position = 3 "
-            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-        )
+    place.run(
+        "CREATE TRIGGER filled BEFORE INSERT ON entries WHEN NEW.position = 3 "
+        "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        if place.sqlite
+        else "ALTER TABLE entries ADD CHECK (position <> 3)"
+    )
     with pytest.raises(StoreUnavailable) as caught:
         register.append([ask(Action.ERASE, stone) for stone in (A, B, C)])
     assert register.head() == GENESIS
@@ -143,47 +186,40 @@ def test_a_failure_in_the_middle_of_an_append_enters_nothing(
 # The chain
 
 
-def _tampered(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("DROP TRIGGER entries_no_update")
-        raw.execute("DROP TRIGGER entries_no_delete")
-        raw.executescript(statement)
-
-
 TAMPERINGS = {
     "action": "UPDATE entries SET action = 'OBJECT' WHERE position = 2",
     "unknown action": "UPDATE entries SET action = 'FORGIVE' WHERE position = 2",
-    "tombstone": "UPDATE entries SET tombstone = hex(randomblob(32)) WHERE position = 1",
+    "tombstone": "UPDATE entries SET tombstone = previous WHERE position = 1",
     "received": "UPDATE entries SET received = received + 1 WHERE position = 3",
     "due": "UPDATE entries SET due = due + 86400 WHERE position = 1",
     "reason": "UPDATE entries SET reason = 'other' WHERE position = 1",
     "digest": "UPDATE entries SET digest = previous WHERE position = 3",
     "first dropped": "DELETE FROM entries WHERE position = 1",
     "middle dropped": "DELETE FROM entries WHERE position = 2",
-    "reordered": """UPDATE entries SET position = 9 WHERE position = 1;
-                    UPDATE entries SET position = 1 WHERE position = 2;
-                    UPDATE entries SET position = 2 WHERE position = 9""",
-    "closed up": """DELETE FROM entries WHERE position = 2;
-                    UPDATE entries SET position = 2 WHERE position = 3""",
+    "reordered": "UPDATE entries SET position = 9 WHERE position = 1; "
+    "UPDATE entries SET position = 1 WHERE position = 2; "
+    "UPDATE entries SET position = 2 WHERE position = 9",
+    "closed up": "DELETE FROM entries WHERE position = 2; "
+    "UPDATE entries SET position = 2 WHERE position = 3",
 }
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_an_edited_dropped_or_reordered_entry_breaks_the_chain(
-    register: Register, path: Path, tampering: str
+    register: Register, place: Place, tampering: str
 ) -> None:
     register.append([ask(Action.ERASE, stone) for stone in (A, B, C)])
-    _tampered(path, TAMPERINGS[tampering])
+    place.tamper(*TAMPERINGS[tampering].split("; "))
     with pytest.raises(ArtifactCorrupt):
         register.check_chain()
     with pytest.raises(ArtifactCorrupt):
         register.append([ask(Action.OBJECT, "d" * 64)])
 
 
-def test_a_lost_end_shows_against_a_remembered_head(register: Register, path: Path) -> None:
+def test_a_lost_end_shows_against_a_remembered_head(register: Register, place: Place) -> None:
     register.append([ask(Action.ERASE, A), ask(Action.ERASE, B)])
     known = register.head()
-    _tampered(path, "DELETE FROM entries WHERE position = 2")
+    place.tamper("DELETE FROM entries WHERE position = 2")
     assert register.check_chain().position == 1
     with pytest.raises(ArtifactCorrupt, match="position 2 is known"):
         register.check_chain(known)
@@ -194,31 +230,50 @@ def test_a_lost_end_shows_against_a_remembered_head(register: Register, path: Pa
         register.check_chain(known)
 
 
-@pytest.mark.parametrize("table", [table.name for table in (ledger.ENTRIES, ledger.OUTCOMES)])
+@pytest.mark.parametrize("table", ["entries", "outcomes"])
 def test_the_database_itself_refuses_to_change_or_delete(
-    register: Register, path: Path, table: str
+    register: Register, place: Place, table: str
 ) -> None:
     register.append([ask(Action.ERASE, A)])
     register.done(register.intend(INTENT), at=6)
-    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = 9"):  # noqa: S608
-        with closing(sqlite3.connect(path)) as raw, pytest.raises(sqlite3.IntegrityError):
-            raw.execute(statement)
+    column = {"entries": "received", "outcomes": "at"}[table]
+    statements = [f"DELETE FROM {table}", f"UPDATE {table} SET {column} = 9"]  # noqa: S608
+    for statement in [*statements, *[f"TRUNCATE {table}"] * (not place.sqlite)]:
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+            place.run(statement)
 
 
 # Absent, broken, held
 
 
-def test_an_absent_register_is_never_an_empty_one(path: Path) -> None:
-    register = Register.open(url(path))
+def test_an_absent_register_is_never_an_empty_one(place: Place) -> None:
+    register = Register.open(place.url)
     for call in (register.head, register.standing, register.requests, register.check_chain):
         with pytest.raises(StoreUnavailable):
             call()
     with pytest.raises(StoreUnavailable):
         register.append([ask(Action.ERASE, A)])
+
+
+def test_an_absent_file_is_not_made_and_an_empty_one_is_no_register(path: Path) -> None:
+    register = Register.open(url(path))
+    for call in (register.head, lambda: register.append([ask(Action.ERASE, A)])):
+        with pytest.raises(StoreUnavailable):
+            call()
     assert not path.exists()
     path.touch()
     with pytest.raises(StoreUnavailable):
         register.standing()
+
+
+def test_a_server_that_is_not_there_is_an_outside_failure_and_its_address_is_not_told(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(StoreUnavailable) as caught:
+        Register.open(f"postgresql+psycopg://lethe:secret@/postgres?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
@@ -233,9 +288,9 @@ def test_a_url_that_cannot_be_used_is_bad_configuration(text: str) -> None:
         Register.open(text)
 
 
-def test_the_file_is_private_and_keeps_no_deleted_byte(register: Register, path: Path) -> None:
+def test_the_file_is_private_and_keeps_no_deleted_byte(on_sqlite: Register, path: Path) -> None:
     assert os.stat(path).st_mode & 0o777 == 0o600
-    with register.engine.connect() as connection:
+    with on_sqlite.engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("secure_delete", "journal_mode", "synchronous")
@@ -255,14 +310,27 @@ def test_nothing_is_appended_while_somebody_holds_the_register(register: Registe
     assert register.append([ask(Action.ERASE, A)]).entered == 1
 
 
-def test_an_append_waits_for_its_turn(path: Path, register: Register) -> None:
-    patient = Register.open(url(path), wait_seconds=10)
+def test_an_append_waits_for_its_turn(place: Place, register: Register) -> None:
+    patient = Register.open(place.url, wait_seconds=10)
     worker = threading.Thread(target=patient.append, args=([ask(Action.ERASE, A)],))
     with register.exclusive(0):
         worker.start()
         assert register.head() == GENESIS
     worker.join(10)
     assert register.head().position == 1
+
+
+def test_a_server_that_ends_idle_transactions_does_not_free_the_lock(postgres: str) -> None:
+    schema = sa.make_url(fresh_schema(postgres))
+    options = f"{schema.query['options']} -cidle_in_transaction_session_timeout=50"
+    impatient = schema.update_query_dict({"options": options})
+    register = Register.open(impatient.render_as_string(hide_password=False), wait_seconds=0)
+    register.initialise()
+    with register.exclusive(0):
+        time.sleep(0.2)
+        with pytest.raises(Busy):
+            register.append([ask(Action.ERASE, A)])
+    assert register.append([ask(Action.ERASE, A)]).entered == 1
 
 
 _APPENDER = """
@@ -275,7 +343,7 @@ for number in range(15):
 
 
 def test_what_writes_takes_the_databases_write_lock_and_what_reads_does_not(
-    register: Register, monkeypatch: pytest.MonkeyPatch
+    on_sqlite: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[bool] = []
     original = ledger.transaction
@@ -286,18 +354,18 @@ def test_what_writes_takes_the_databases_write_lock_and_what_reads_does_not(
 
     monkeypatch.setattr(ledger, "transaction", noted)
     calls: list[Callable[[], object]] = [
-        lambda: register.append([ask(Action.ERASE, A)]),
-        lambda: register.record_purge(1, 4),
-        lambda: register.intend(INTENT),
-        lambda: register.done(1, at=6),
-        lambda: register.close(Closure(1, "closed", "e" * 64, at=9, rows_removed=4)),
+        lambda: on_sqlite.append([ask(Action.ERASE, A)]),
+        lambda: on_sqlite.record_purge(1, 4),
+        lambda: on_sqlite.intend(INTENT),
+        lambda: on_sqlite.done(1, at=6),
+        lambda: on_sqlite.close(Closure(1, "closed", "e" * 64, at=9, rows_removed=4)),
     ]
     for call in calls:
         taken.clear()
         call()
         assert taken.count(True) == 1, "one write, however much is read"
     taken.clear()
-    assert (register.head().position, len(register.requests())) == (1, 1)
+    assert (on_sqlite.head().position, len(on_sqlite.requests())) == (1, 1)
     assert taken
     assert not any(taken)
 
@@ -310,18 +378,18 @@ def test_the_repr_shows_no_address_and_a_register_waits_half_a_minute(path: Path
     assert "sqlite" not in repr(register)
 
 
-def test_two_processes_make_one_chain(register: Register, path: Path) -> None:
-    command = [sys.executable, "-c", _APPENDER, url(path)]
+def test_two_processes_make_one_chain(register: Register, place: Place) -> None:
+    command = [sys.executable, "-c", _APPENDER, place.url]
     workers = [subprocess.Popen([*command, str(number)]) for number in (1, 2)]
     assert [worker.wait(60) for worker in workers] == [0, 0]
     assert register.check_chain().position == 30
 
 
 def test_a_killed_appender_leaves_whole_entries_and_a_free_lock(
-    register: Register, path: Path
+    register: Register, place: Place
 ) -> None:
     script = _APPENDER.replace("range(15)", "range(10**6)")
-    worker = subprocess.Popen([sys.executable, "-c", script, url(path), "1"])
+    worker = subprocess.Popen([sys.executable, "-c", script, place.url, "1"])
     while register.head().position < 5:
         assert worker.poll() is None
     worker.kill()
@@ -417,23 +485,34 @@ def test_an_intent_ends_once(register: Register) -> None:
 # The fake and PostgreSQL
 
 
-@given(
-    batches=st.lists(
-        st.lists(
-            st.builds(ask, st.sampled_from(Action), st.sampled_from([A, B])), min_size=1, max_size=4
-        ),
-        max_size=6,
-    )
+BATCHES = st.lists(
+    st.lists(
+        st.builds(ask, st.sampled_from(Action), st.sampled_from([A, B])), min_size=1, max_size=4
+    ),
+    max_size=6,
 )
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+LAW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(batches=BATCHES)
+@settings(LAW, max_examples=25)
 def test_the_fake_answers_as_the_real_register(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[Request]]
 ) -> None:
-    real = Register.open(url(tmp_path_factory.mktemp("pair") / "r.db"))
+    _answers_alike(url(tmp_path_factory.mktemp("pair") / "r.db"), batches)
+
+
+@given(batches=BATCHES)
+@settings(LAW, max_examples=10)
+def test_the_fake_answers_as_the_real_register_on_postgresql(
+    postgres: str, batches: list[list[Request]]
+) -> None:
+    _answers_alike(fresh_schema(postgres), batches)
+
+
+def _answers_alike(empty: str, batches: list[list[Request]]) -> None:
+    real, fake = Register.open(empty), MemoryRegister()
     real.initialise()
-    fake = MemoryRegister()
     for batch in batches:
         answers: list[object] = []
         for side in (real, fake):
@@ -491,18 +570,18 @@ def test_the_tables_can_be_made_on_postgresql() -> None:
     assert "id SERIAL NOT NULL" in made[3]
 
 
-def test_a_write_begins_at_once_and_a_read_does_not(register: Register) -> None:
+def test_a_write_begins_at_once_and_a_read_does_not(on_sqlite: Register) -> None:
     """SQLite would otherwise let two writers begin, and refuse one of them in the middle."""
     said: list[str] = []
 
     def hear(*event: object) -> None:
         said.append(str(event[2]))
 
-    sa.event.listen(register.engine, "before_cursor_execute", hear)
-    register.head()
+    sa.event.listen(on_sqlite.engine, "before_cursor_execute", hear)
+    on_sqlite.head()
     assert [line for line in said if line.startswith("BEGIN")] == ["BEGIN"]
     said.clear()
-    register.record_purge(register.append([ask(Action.ERASE, A)]).first or 0, 1)
+    on_sqlite.record_purge(on_sqlite.append([ask(Action.ERASE, A)]).first or 0, 1)
     begun = [line for line in said if line.startswith("BEGIN")]
     written = [line for line in said if line.startswith("INSERT")]
     assert begun.count("BEGIN IMMEDIATE") == len(written) == 2
