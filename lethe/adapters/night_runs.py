@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -259,6 +260,21 @@ def hard_deleting(client: MlflowClient) -> Any:
     if not hasattr(store, "_hard_delete_logged_model"):
         raise StoreUnavailable("MLflow can destroy in a database only, not through a server")
     return store
+
+
+def take_aliases(database: Path) -> dict[str, int]:
+    """Take every alias out of MLflow's SQLite file that nothing has opened yet; name -> version.
+
+    Raises:
+        StoreUnavailable: it is no database of MLflow's.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=60)) as link, link:
+            found = link.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
+            link.execute("DELETE FROM registered_model_aliases").close()
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{database.name} refused: {type(error).__name__}") from None
+    return {str(alias): int(version) for alias, version in found}
 
 
 def remove_files(location: str) -> None:

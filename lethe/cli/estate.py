@@ -1,4 +1,4 @@
-"""`scan`, `access`, `du`, `data`: the stores of a workspace, who is in them, and what is kept."""
+"""`scan`, `access`, `du`, `data`, `backup`, `restore`: the stores, who is in them, what is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO, Any, Literal
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import id_list, in_workspace, takes_ids
+from lethe.cli.main import anywhere, id_list, in_workspace, takes_ids
 from lethe.estate.workspace import Workspace
 
 
@@ -176,4 +176,34 @@ def diff(workspace: Workspace, one: str, other: str) -> dict[str, Any]:
     }
 
 
-COMMANDS = (scan, access, du, data)
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@in_workspace
+def backup(workspace: Workspace, file: Path) -> dict[str, Any]:
+    """Write all stores but the register and the keys into FILE (*.tar.gz).
+
+    Not beside a night, and of a workspace at rest only. The file is personal data that no erasure
+    reaches.
+    """
+    from lethe.desk.estate.backing_up import back_up
+
+    return back_up(workspace, file)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@anywhere
+@click.pass_context
+def restore(context: click.Context, file: Path) -> None:
+    """Put the stores of a backup in place and replay the register over them.
+
+    Keys and register must be there; the folder must be the one that the backup was made in. Until
+    the restore has ended every other command refuses. Killed, it is started again.
+    """
+    from lethe.desk.estate.restoring import restore as bring_back
+
+    workspace = Workspace(context.obj["workspace"].resolve())
+    printing.answer(bring_back(workspace, file), context.obj["json"])
+
+
+COMMANDS = (scan, access, du, data, backup, restore)

@@ -33,7 +33,9 @@ def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
     Raises:
         BadConfiguration: a parameter or key is unusable.
         StoreUnavailable: a store cannot be made.
+        RefusedByGate: a backup is being restored here.
     """
+    workspace.refuse_half_restored()
     workspace.root.mkdir(parents=True, exist_ok=True)
     had_parameters = workspace.params.exists()
     _write_parameters(workspace, overlay)

@@ -52,10 +52,11 @@ def configured_kernel(workspace: Workspace) -> str:
         raise BadConfiguration("params.yaml is not readable as YAML") from None
 
 
-def settle(workspace: Workspace) -> None:
+def settle(workspace: Workspace, kernel: str | None = None) -> None:
     """Set umask 077, telemetry off, private temporary and Prefect folders, and pin BLAS.
 
     Children inherit all of it. Settings that the operator made are kept, telemetry excepted.
+    `kernel` is for a workspace that has no params.yaml yet.
 
     Raises:
         BadConfiguration: params.yaml is missing or not readable, or numpy has another kernel.
@@ -67,4 +68,4 @@ def settle(workspace: Workspace) -> None:
     os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
     workspace.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["TMPDIR"] = str(workspace.temporary)
-    pin_process(configured_kernel(workspace))
+    pin_process(kernel or configured_kernel(workspace))

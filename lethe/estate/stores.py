@@ -17,6 +17,7 @@ class Store:
     there; `forgets` says how it lets go. `raw_ids` is True where ids as the shop writes them may
     lie: everywhere else only pseudonyms could. `kept_until_closed` stores are exempt from the
     search that precedes the closing of a request, and are emptied of the person right after it.
+    `backed_up` is False for what a backup must not hold, or has no use for.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Store:
     forgets: str
     raw_ids: bool = False
     kept_until_closed: bool = False
+    backed_up: bool = True
 
 
 STORES: tuple[Store, ...] = (
@@ -48,24 +50,29 @@ STORES: tuple[Store, ...] = (
           "versions that hold the person are destroyed, then VACUUM"),
     Store("studies", (".lethe/optuna.db", ".lethe/optuna.db-journal"),
           "hyper-parameters and scores", "hold no ids"),
-    Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids"),
+    Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids",
+          backed_up=False),
     Store("reports", (".lethe/reports", ".lethe/receipts", ".lethe/evidence",
                       ".lethe/certificates"), "counts and digests", "hold no ids"),
     Store("restricted", (".lethe/restricted",), "items and residuals of refusals, by no person",
           "emptied before an erasure is closed; a file goes with its version, or when it is old"),
     Store("temporary files", (".lethe/tmp", ".lethe/experiments"), "anything, while a night runs",
-          "wiped at the start and the end of a night", True),
+          "wiped at the start and the end of a night", True, backed_up=False),
     Store("records", (".lethe/catalogue.json", ".lethe/last-night.json", ".lethe/night.json",
                       ".lethe/night.lock", ".lethe/register.position", ".lethe/register.anchor",
                       ".lethe/sample.json", ".lethe/studies.json", ".lethe/canaries.json",
-                      ".lethe/stage-error.json"), "digests and positions", "hold no ids"),
+                      ".lethe/stage-error.json", ".lethe/restore.json"), "digests and positions",
+          "hold no ids"),
     Store("register", (".lethe/register.db", ".lethe/register.db-journal",
                        ".lethe/register.db.lock"), "tombstones",
-          "kept: a tombstone is what keeps the person out"),
-    Store("keys", (".lethe/keys",), "no person", "kept"),
+          "kept: a tombstone is what keeps the person out", backed_up=False),
+    Store("keys", (".lethe/keys",), "no person", "kept", backed_up=False),
     Store("vault", (".lethe/vault.db", ".lethe/vault.db-journal"), "ids beside pseudonyms",
           "the row is deleted, then VACUUM", True, True),
 )  # fmt: skip
+
+SETTINGS = ("params.yaml", ".dvcignore")
+"""Files of a workspace that lie in no store, because nobody can be in them."""
 
 
 def files_of(workspace: Workspace, store: Store) -> Iterator[Path]:

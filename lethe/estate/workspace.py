@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lethe.durable import read_json
-from lethe.errors import BadConfiguration, NotAWorkspace
+from lethe.errors import BadConfiguration, NotAWorkspace, RefusedByGate
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Workspace:
 
     Raises:
         NotAWorkspace: from `Workspace.find`, where the folder was never initialised.
+        RefusedByGate: from `Workspace.find`, while a restored backup is not purged yet.
     """
 
     root: Path
@@ -24,9 +25,22 @@ class Workspace:
     def find(cls, folder: Path) -> Workspace:
         """The workspace at `folder`, which must have been made by `lethe init`."""
         workspace = cls(folder.resolve())
+        workspace.refuse_half_restored()
         if not workspace.fingerprints.is_file():
             raise NotAWorkspace(f"{folder.name or '.'} is no workspace; `lethe init` makes one")
         return workspace
+
+    def refuse_half_restored(self) -> None:
+        """What was restored can hold people erased since: nothing is done before they are out.
+
+        Raises:
+            RefusedByGate: a restore was begun and has not ended.
+        """
+        if self.restoring.exists():
+            raise RefusedByGate(
+                "a restore has not ended here: nothing else is done before the register was "
+                "replayed over it; `lethe restore` with the backup ends it"
+            )
 
     @property
     def params(self) -> Path:
@@ -149,6 +163,11 @@ class Workspace:
         return self.state / "night.json"
 
     @property
+    def restoring(self) -> Path:
+        """Says that a backup is being restored: there until the register was replayed over it."""
+        return self.state / "restore.json"
+
+    @property
     def night_lock(self) -> Path:
         """Held by the one running night."""
         return self.state / "night.lock"
@@ -157,6 +176,10 @@ class Workspace:
     def prefect_home(self) -> Path:
         """Prefect's private folder."""
         return self.state / "prefect"
+
+    def keeps_mlflow_itself(self) -> bool:
+        """Whether the solution versions lie in this folder, and at no server."""
+        return self.tracking_uri() == f"sqlite:///{self.mlflow / 'mlflow.db'}"
 
     def register_url(self) -> str:
         """The register's address: `LETHE_REGISTER_URL`, or SQLite in the workspace."""

@@ -77,7 +77,7 @@ def retire(desk: Desk, night: str) -> Retired:
     current = data.digest(INTERACTIONS)
     known = {v.digest: v for v in Catalogue(desk.workspace.catalogue).list()}
     purged_at = known[current].register_position if current in known else 0
-    versions, held = _destroy_solution_versions(desk, standing)
+    versions, held = destroy_solution_versions(desk, standing)
     history = forget_history(desk, data)
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
@@ -104,7 +104,7 @@ def retire(desk: Desk, night: str) -> Retired:
     )
 
 
-def _destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, AbstractSet[str]]:
+def destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, AbstractSet[str]]:
     """Destroy versions that hold an erased person; the champion only once it has a successor.
 
     A version that cannot be read may hold anybody and goes too. Returns how many went, and the
