@@ -2,9 +2,8 @@
 
 The archive is a tar in gzip. Its first member, the manifest, names every file with size, mode and
 SHA-256; the second is the manifest's signature by the workspace's key. The manifest decides what
-follows, byte for byte: a header that is not the one expected next is refused, so no path, link,
-device or size of the archive's own is ever acted upon. Equal files are stored once, and then as
-hard links to the first.
+follows, byte for byte: a header that is not the one expected next is refused, so no path, link or
+size of the archive's own is ever acted upon. Equal files are stored once, then linked to the first.
 """
 
 from __future__ import annotations
@@ -27,12 +26,13 @@ from lethe.estate.stores import SETTINGS, STORES
 SUFFIX: Final = ".tar.gz"
 MANIFEST, SIGNATURE = "lethe-backup.json", "lethe-backup.sig"
 _FORMAT = "lethe-backup-1"
+_MARKER = ".lethe/restore.json"
 _BLOCK, _CHUNK = 512, 1 << 20
 _LONGEST_MANIFEST, _LONGEST_SIGNATURE = 256 << 20, 4096
 _LEFT_OUT = frozenset({
     ".dvc/tmp", ".lethe/site-cache", ".lethe/night.json", ".lethe/night.lock",
     ".lethe/register.position", ".lethe/register.anchor", ".lethe/stage-error.json",
-    ".lethe/restore.json",
+    _MARKER,
 })  # fmt: skip
 
 
@@ -73,8 +73,7 @@ def places() -> tuple[str, ...]:
 
 def passing_places() -> tuple[str, ...]:
     """Places of these stores that hold nothing to keep: a restore empties them."""
-    kept = {".lethe/night.lock", ".lethe/register.anchor", ".lethe/restore.json"}
-    return tuple(sorted(_LEFT_OUT - kept))
+    return tuple(sorted(_LEFT_OUT - {".lethe/night.lock", ".lethe/register.anchor", _MARKER}))
 
 
 def write(
@@ -166,9 +165,15 @@ class _Reading:
     into: Path
 
     def run(self) -> Opened:
-        content = self._told(MANIFEST, _LONGEST_MANIFEST)
+        first_header, content = self._told(MANIFEST, _LONGEST_MANIFEST)
         backup = self._parsed(content)
-        signature = self._told(SIGNATURE, _LONGEST_SIGNATURE)
+        header, signature = self._told(SIGNATURE, _LONGEST_SIGNATURE)
+        pairs = ((MANIFEST, content), (SIGNATURE, signature))
+        if [_header(n, len(told), 0o600, backup.made) for n, told in pairs] != [
+            first_header,
+            header,
+        ]:
+            raise BadFile(self.name, "it is no backup made by Lethe")
         needed = sum(kept.size + 4096 for kept in backup.files)
         if needed > shutil.disk_usage(self.into).free:
             raise StoreUnavailable(f"{self.name} needs {needed} bytes, more than the disk has left")
@@ -179,25 +184,23 @@ class _Reading:
                 raise BadFile(self.name, "a member is not the file that its manifest names next")
             target = self.into / kept.path
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if first.setdefault(kept.sha256, kept.path) == kept.path:
-                self._copy_out(kept, target)
-            else:
-                shutil.copyfile(self.into / first[kept.sha256], target)
+            self._copy_out(kept, target, self.into / first.setdefault(kept.sha256, kept.path))
             target.chmod(kept.mode)
         if self._exactly(2 * _BLOCK) != bytes(2 * _BLOCK) or self.stream.read(1):
             raise BadFile(self.name, "it goes on after the last file of its manifest")
         return Opened(backup, content, signature)
 
-    def _told(self, name: str, longest: int) -> bytes:
+    def _told(self, name: str, longest: int) -> tuple[bytes, bytes]:
+        header = self._exactly(_BLOCK)
         try:
-            entry = tarfile.TarInfo.frombuf(self._exactly(_BLOCK), "utf-8", "strict")
+            entry = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError):
             raise BadFile(self.name, "it is no backup made by Lethe") from None
         if entry.name != name or not entry.isreg() or not 0 < entry.size <= longest:
             raise BadFile(self.name, "it is no backup made by Lethe")
         content = self._exactly(entry.size)
         self._padding(entry.size)
-        return content
+        return header, content
 
     def _parsed(self, content: bytes) -> Backup:
         try:
@@ -221,7 +224,10 @@ class _Reading:
             raise BadFile(self.name, "its manifest names what a backup cannot hold")
         return backup
 
-    def _copy_out(self, kept: Kept, target: Path) -> None:
+    def _copy_out(self, kept: Kept, target: Path, first: Path) -> None:
+        if target != first:
+            shutil.copyfile(first, target)
+            return
         digest, left = hashlib.sha256(), kept.size
         with target.open("xb") as sink:
             while left:

@@ -250,6 +250,17 @@ def test_no_changed_and_no_missing_byte_goes_unseen(data: st.DataObject) -> None
         assert sign(opened.content) != opened.signature, "the signature tells"
 
 
+def test_no_byte_of_the_first_header_can_be_another(tmp_path: Path) -> None:
+    plain = bytearray(gzip.decompress(written(tmp_path, {}).read_bytes()))
+    for at in range(512):
+        plain[at] ^= 1
+        (folder := tmp_path / str(at)).mkdir()
+        (folder / "b.tar.gz").write_bytes(gzip.compress(plain, 1))
+        with pytest.raises(LetheError):
+            unpack(folder / "b.tar.gz", folder)
+        plain[at] ^= 1
+
+
 def test_a_gzip_that_is_cut_is_told_as_damaged(tmp_path: Path) -> None:
     path = written(tmp_path, CONTENT)
     for number, size in enumerate((0, 5, 100, len(path.read_bytes()) - 4)):
