@@ -30,13 +30,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.page import put
 from lethe.interactions.columns import INTERACTIONS, USER
 from lethe.interactions.shards.history import Files, History, Purge
 from lethe.interactions.shards.merging import read_table, write_table
 from lethe.interactions.shards.store import ShardStore
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- history -->", "<!-- /history -->"
 VERSIONS, DAYS, DAY, BEGAN = 30, 730, 86_400, 1_700_000_000
 BUCKETS, EACH, ITEMS = 8, 50, 20_000
 ERASED, SAMPLE = (1, 10, 100, 1_000), (0, 14, 29)
@@ -243,9 +244,7 @@ def main() -> None:
         *table,
     ])  # fmt: skip
     print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    put("history", text)
 
 
 if __name__ == "__main__":
