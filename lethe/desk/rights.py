@@ -127,17 +127,31 @@ def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> di
         for one in ids
     ]
     made = register.extend(people, reason, opening.now())
+    theirs = frozenset[str]().union(*people)
+    left = sum(
+        state.open and state.extension is None and state.entry.tombstone in theirs
+        for state in register.requests()
+    )
+    late = f"; {left} others of theirs are past their first month and stay as they are"
     due = sorted({datetime.fromtimestamp(one.due, UTC).strftime("%Y-%m-%d") for one in made})
     return {
         "asked": len(ids),
         "extended": len(made),
+        "left": left,
         "due": due,
         "text": f"{len(made)} requests of {len(ids)} people extended to {', '.join(due)}; "
-        "tell them so, and why, within a month of their request",
+        "tell them so, and why, within a month of their request" + (late if left else ""),
     }
 
 
-def open_requests(workspace: Workspace) -> int:
-    """How many requests of people wait for a night; one under a legal hold waits for its end."""
+def waiting_for_a_night(workspace: Workspace) -> int:
+    """How many requests of people a night now could bring further; 0 if it would be in vain.
+
+    One under a legal hold waits for its end. If the last night worked at the very head of the
+    register and ended, another would see the same and end the same.
+    """
     register = opening.open_register(workspace, opening.open_params(workspace))
+    ended = not workspace.journal.is_file()
+    if ended and opening.read_position(workspace.register_position) == register.head():
+        return 0
     return sum(state.open and state.state != "blocked" for state in register.requests())

@@ -166,3 +166,16 @@ def test_a_register_restored_from_before_a_request_is_noticed(
 
     assert ended.code == 3
     assert "register" in ended.err
+
+
+def test_what_an_extension_leaves_out_is_told(
+    shop: Shop, door: Door, people: tuple[str, ...]
+) -> None:
+    """An objection of years ago can no longer be extended, an erasure of today can."""
+    ask(door, shop, "object", people[6], received="2020-02-01")
+    ask(door, shop, "erase", people[6])
+    told = door("--workspace", str(shop.root), "extend", "--reason", "many", text=people[6])
+
+    assert told.code == 0
+    assert told.out.startswith("1 requests of 1 people extended to ")
+    assert "1 others of theirs are past their first month and stay as they are" in told.out

@@ -16,7 +16,7 @@ from lethe.interactions.rights.register import Closure, Register
 from lethe.interactions.rights.standing import CANARY, Action, Request
 from lethe.stages import opening
 
-A, B, C = (letter * 64 for letter in "abc")
+A, B, C, D = (letter * 64 for letter in "abcd")
 AT = 1_700_000_000
 
 
@@ -56,6 +56,14 @@ def test_a_night_is_run_only_while_a_person_can_be_served(
     assert sweep() == "nothing to do"  # no night can end what a legal hold blocks
     register.append([Request(Action.ERASE, C, AT)])
     assert sweep() == "promoted"
-    register.close(Closure(4, "closed", "e" * 64, AT, 0))
+    opening.write_position(workspace.register_position, register.head())
+    assert sweep() == "nothing to do"  # that night was refused, and another would be too
+    workspace.journal.touch()
+    assert sweep() == "promoted"  # it was cut off, so it did not end
+    workspace.journal.unlink()
+    register.append([Request(Action.OBJECT, D, AT)])
+    assert sweep() == "promoted"
+    for position in (4, 5):
+        register.close(Closure(position, "closed", "e" * 64, AT, 0))
     assert sweep() == "nothing to do"
-    assert nights == [str(workspace.root)]
+    assert nights == [str(workspace.root)] * 3
