@@ -68,13 +68,13 @@ def older_data_versions_lose_a_bystander(patch: Patch) -> None:
 
 
 def the_vault_forgets_first(patch: Patch) -> None:
-    original = retiring._destroy_solution_versions
+    original = retiring.destroy_solution_versions
 
     def destroy(desk: Desk, standing: Any) -> Any:
         opening.open_vault(desk.workspace).forget(standing.erased)
         return original(desk, standing)
 
-    patch.setattr(retiring, "_destroy_solution_versions", destroy)
+    patch.setattr(retiring, "destroy_solution_versions", destroy)
 
 
 def the_purge_skips_a_bucket(patch: Patch) -> None:
