@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from lethe.interactions.intake.quarantine import RefusedRow, Verdicts, mask
+from lethe.interactions.intake.verdicts import RefusedRow, Verdicts, mask
 from lethe.interactions.rights.identity import canonical_id, id_fault
 
 USER: Final = "user"

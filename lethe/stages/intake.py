@@ -15,9 +15,10 @@ from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
 from lethe.interactions.columns import USER
 from lethe.interactions.intake.naming import pseudonymised
-from lethe.interactions.intake.quarantine import Quarantine, RefusedFile
+from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import LandedFile
+from lethe.interactions.intake.verdicts import RefusedFile
 from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id, tombstone
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing

@@ -12,9 +12,9 @@ from lethe.errors import BadConfiguration
 from lethe.estate.canaries import planting
 from lethe.estate.canaries.roll import Plan
 from lethe.estate.workspace import Workspace
-from lethe.interactions.intake.quarantine import RefusedFile
 from lethe.interactions.intake.reading import survey
 from lethe.interactions.intake.rules import LandedFile
+from lethe.interactions.intake.verdicts import RefusedFile
 from lethe.interactions.rights.identity import Identities
 from lethe.interactions.rights.register import Action, Request
 from lethe.interactions.rights.standing import CANARY

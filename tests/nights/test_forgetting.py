@@ -20,7 +20,8 @@ from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
 from lethe.estate.restricted import restricted_path
 from lethe.estate.vault import Vault
-from lethe.interactions.intake.quarantine import Quarantine, RefusedRow
+from lethe.interactions.intake.quarantine import Quarantine
+from lethe.interactions.intake.verdicts import RefusedRow
 from lethe.interactions.rights.register import Action, Register
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.forgetting import retiring

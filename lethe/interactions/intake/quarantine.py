@@ -1,4 +1,4 @@
-"""What intake refused: the verdicts on rows, and the folder that keeps them and can forget.
+"""What intake refused: the folder that keeps rows and files, and can forget.
 
 Quarantine is the one place below landing that holds raw ids, so it stays out of every data
 version, and an erasure searches it. What it keeps is given back by hand or deleted, never read
@@ -16,90 +16,24 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
+from urllib.parse import quote, unquote
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import parquet
 
 from lethe.durable import canonical_json, read_json, replacing, sha256_file, sync_folder, write_json
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
+from lethe.interactions.intake.verdicts import Mask, RefusedRow
 
 _LINE_BYTES: Final = 1 << 20
 _UNREADABLE: Final = (EOFError, OSError, zlib.error)
 _UNSEEN: Final = ("Cc", "Cf")
-
-
-@dataclass(frozen=True)
-class RefusedRow:
-    """A row that intake refused: its number in the file, the rule, and the row as it came."""
-
-    row: int
-    rule: str
-    line: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class RefusedFile:
-    """A file that intake cannot read, and the rule that it breaks."""
-
-    path: Path
-    name: str
-    sha256: str
-    rule: str
-
-
-class Verdicts:
-    """Which rule took each row of a block; the first rule that takes a row has it.
-
-    >>> verdicts = Verdicts(3)
-    >>> verdicts.take(np.array([True, False, False]), "cancelled", drop=True)
-    >>> verdicts.take(np.array([True, True, False]), "item: blank id")
-    >>> verdicts.kept().tolist(), verdicts.dropped(), verdicts.refused()
-    ([False, False, True], {'cancelled': 1}, [(1, 'item: blank id')])
-    """
-
-    def __init__(self, rows: int) -> None:
-        self._codes: npt.NDArray[np.int32] = np.zeros(rows, dtype=np.int32)
-        self._rules: list[tuple[str, bool]] = []
-
-    def take(self, rows: Mask, rule: str, *, drop: bool = False) -> None:
-        """Give `rows` that no earlier rule took to `rule`; `drop` rows are left out by wish."""
-        self._rules.append((rule, drop))
-        self._codes[rows & (self._codes == 0)] = len(self._rules)
-
-    def kept(self) -> Mask:
-        """True for the rows that no rule took."""
-        kept: Mask = self._codes == 0
-        return kept
-
-    def dropped(self) -> dict[str, int]:
-        """Rows left out by wish, by rule; a rule that took none is not listed."""
-        counts = np.bincount(self._codes, minlength=len(self._rules) + 1)[1:]
-        dropped: dict[str, int] = {}
-        for (rule, drop), count in zip(self._rules, counts.tolist(), strict=True):
-            if drop and count:
-                dropped[rule] = dropped.get(rule, 0) + count
-        return dropped
-
-    def refused(self) -> list[tuple[int, str]]:
-        """(index in the block, rule) of every refused row, ascending."""
-        return [
-            (index, self._rules[self._codes[index] - 1][0])
-            for index in np.flatnonzero(self._codes).tolist()
-            if not self._rules[self._codes[index] - 1][1]
-        ]
-
-
-def mask(condition: Any) -> Mask:
-    """An Arrow boolean array as numpy; null is False."""
-    rows: Mask = pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
-    return rows
+_SIGNS: Final = re.compile(r"""["\\]|^\W*$""")
+_OURS: Final = "#"
+_APART: Final = ",;|'<>{}[]:=%"  # what ends a field for the search, and what spells it
 
 
 @dataclass(frozen=True)
@@ -133,13 +67,12 @@ class Quarantine:
             kept: set[int] = set()
             for line in stream:
                 if line.endswith(b"\n"):
-                    kept.add(json.loads(line)["row"])
+                    kept.add(_read(line).row)
                     whole += len(line)
             stream.truncate(whole)
             new = [row for row in refused if row.row not in kept]
             for row in new:
-                entry = {"row": row.row, "rule": row.rule, "line": row.line}
-                stream.write(canonical_json(entry) + b"\n")
+                stream.write(_written(row))
             stream.flush()
             os.fsync(stream.fileno())
         path.chmod(0o600)
@@ -186,29 +119,48 @@ class Quarantine:
         rows: Counter[str] = Counter()
         for path in self.folder.glob("*.jsonl"):
             with path.open("rb") as stream:
-                rows.update(json.loads(line)["rule"] for line in stream)
+                rows.update(_read(line).rule for line in stream)
         reasons = self.folder.glob("*.reason.json")
         files = Counter(str(read_json(path)["rule"]) for path in reasons)
         return QuarantineCounts(dict(sorted(rows.items())), dict(sorted(files.items())))
+
+
+def _written(row: RefusedRow) -> bytes:
+    """A row as it is kept: nothing but the row itself may look like an id to the search.
+
+    The search cannot tell a number or a word of ours from an id that reads the same, and nobody
+    would remove it: the request could never be closed.
+    """
+    rule = "".join(quote(one, safe="") if one in _APART else one for one in row.rule)
+    ours = {"row": f"{_OURS}{row.row}", "rule": _OURS + rule}
+    entry = ours if row.line is None else {**ours, "line": row.line}
+    return canonical_json({_OURS + key: value for key, value in entry.items()}) + b"\n"
+
+
+def _read(line: bytes) -> RefusedRow:
+    entry = {key.removeprefix(_OURS): value for key, value in json.loads(line).items()}
+    row, rule = str(entry["row"]).removeprefix(_OURS), entry["rule"].removeprefix(_OURS)
+    return RefusedRow(int(row), unquote(rule), entry.get("line"))
 
 
 @dataclass(frozen=True, repr=False)
 class _Named:
     """Whether a text names one of some ids."""
 
+    odd: frozenset[str]
     words: frozenset[str]
     phrases: re.Pattern[str] | None
     encoded: tuple[bytes, ...]
 
     @classmethod
     def of(cls, ids: Set[str]) -> _Named:
-        bare = sorted({_bare(text) for text in ids} - {""})
+        bare = frozenset(map(_bare, ids)) - {""}
         words = frozenset(text for text in bare if re.fullmatch(r"\w+", text))
-        others = "|".join(re.escape(text) for text in bare if text not in words)
+        others = "|".join(re.escape(text) for text in sorted(bare - words))
         phrases = re.compile(rf"(?<!\w)(?:{others})(?!\w)") if others else None
         forms = ("utf-8", "utf-16-le", "utf-16-be")
         encoded = tuple(text.encode(form) for text in sorted(ids) for form in forms)
-        return cls(words, phrases, encoded)
+        return cls(bare - words, words, phrases, encoded)
 
     def in_text(self, text: str) -> bool:
         text = _bare(text)
@@ -223,7 +175,11 @@ class _Named:
         return self.in_text(line.decode("utf-8", "replace")) or self.in_text(line.decode("latin-1"))
 
     def in_kept_line(self, line: bytes) -> bool:
-        return self.in_text(str(json.loads(line)["line"]))
+        # An id such as "#1" reads as what we write around the row, one such as "\\" as JSON.
+        ours = _bare(canonical_json({**json.loads(line), f"{_OURS}line": ""}).decode())
+        signs = _bare(line.decode())
+        odd = any(one in (signs if _SIGNS.search(one) else ours) for one in self.odd)
+        return odd or self.in_text(_read(line).line or "")
 
 
 def _bare(text: str) -> str:

@@ -26,7 +26,6 @@ from pyarrow import parquet
 from lethe.durable import canonical_json, sha256_file
 from lethe.errors import BadConfiguration, BadFile
 from lethe.interactions import columns as c
-from lethe.interactions.intake.quarantine import RefusedFile, RefusedRow, Verdicts, mask
 from lethe.interactions.intake.rules import (
     IntakeRules,
     InteractionRules,
@@ -34,6 +33,7 @@ from lethe.interactions.intake.rules import (
     LandedFile,
     TableRules,
 )
+from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow, Verdicts, mask
 
 _Header: TypeAlias = tuple[str, ...]
 _IGNORED: Final = (".part", ".sha256")

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lethe.errors import BadFile
 from lethe.interactions import columns as c
-from lethe.interactions.intake.quarantine import Verdicts, mask
+from lethe.interactions.intake.verdicts import Verdicts, mask
 
 Kind: TypeAlias = Literal["interactions", "items", "users"]
 KINDS: Final[tuple[Kind, ...]] = ("interactions", "items", "users")

@@ -21,7 +21,7 @@ from pyarrow import ipc, parquet
 from lethe.durable import replacing, sync_folder
 from lethe.errors import ArtifactCorrupt, BadInput
 from lethe.interactions import columns as c
-from lethe.interactions.intake.quarantine import Mask, mask
+from lethe.interactions.intake.verdicts import Mask, mask
 
 _ORDER: Final = (
     *(c.USER, c.TIMESTAMP, c.ITEM, c.EVENT_TYPE, c.EVENT_VALUE, c.IMPRESSIONS, c.EVENT_ID),

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from lethe.interactions.intake.quarantine import Quarantine, RefusedRow
+from lethe.interactions.intake.quarantine import Quarantine
+from lethe.interactions.intake.verdicts import RefusedRow
 
 SHA = "ab" * 32
 
 
 def lines(folder: Path) -> list[str]:
-    return [json.loads(line)["line"] for line in (folder / f"{SHA[:12]}.jsonl").open()]
+    return [json.loads(line)["#line"] for line in (folder / f"{SHA[:12]}.jsonl").open()]
 
 
 def kept(folder: Path, *texts: str) -> Quarantine:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from lethe.errors import BadConfiguration, BadFile
 from lethe.interactions.columns import INTERACTIONS, canonical_ids
-from lethe.interactions.intake.quarantine import RefusedFile, Verdicts
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import DropRule, IntakeRules, LandedFile
+from lethe.interactions.intake.verdicts import RefusedFile, Verdicts
 from lethe.interactions.rights.identity import canonical_id, id_fault
 
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID\n"
