@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.tasks import scrubbed
-from lethe.desk import experimenting
+from lethe.desk.experiments import experimenting
 
 search = task(
     name="experiment",

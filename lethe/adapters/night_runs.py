@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +37,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 _TRIAL_STATUS: dict[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _TRIAL = "lethe.trial"
+_FEW = 10
 _BATCH = 1000  # MLflow's limit of metrics in one call
 
 
@@ -193,6 +193,21 @@ class NightRuns:
         if entries:
             self.client.log_batch(run_id, params=entries)
 
+    @mlflow_errors("looking for a run")
+    def find(self, asked: str) -> tuple[str, dict[str, str], dict[str, str]]:
+        """The one run whose id starts with `asked`: its name, parameters and tags.
+
+        Raises:
+            BadConfiguration: none starts so, or several do.
+        """
+        where = f"attributes.run_id LIKE '{_quotable(asked)}%'"
+        found = self._search(where)
+        if len(found) != 1 or "%" in asked or "_" in asked:
+            number = str(len(found)) if len(found) < _FEW else f"{_FEW} or more"
+            raise BadConfiguration(f"{number} runs have an id that starts with {asked!r}")
+        run = found[0]
+        return str(run.info.run_name), dict(run.data.params), dict(run.data.tags)
+
     @mlflow_errors("logging a text")
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Write a text or HTML file among the run's artifacts, or over the one of that name."""
@@ -238,7 +253,7 @@ class NightRuns:
         return self.client.create_run(self.experiment_id, self._now(), labels, run_name=name)
 
     def _search(self, where: str) -> list[Run]:
-        return list(self.client.search_runs([self.experiment_id], where, max_results=10))
+        return list(self.client.search_runs([self.experiment_id], where, max_results=_FEW))
 
     def _log_points(self, run_id: str, points: list[tuple[str, float, int]], at: int) -> None:
         from mlflow.entities import Metric
@@ -260,21 +275,6 @@ def hard_deleting(client: MlflowClient) -> Any:
     if not hasattr(store, "_hard_delete_logged_model"):
         raise StoreUnavailable("MLflow can destroy in a database only, not through a server")
     return store
-
-
-def take_aliases(database: Path) -> dict[str, int]:
-    """Take every alias out of MLflow's SQLite file that nothing has opened yet; name -> version.
-
-    Raises:
-        StoreUnavailable: it is no database of MLflow's.
-    """
-    try:
-        with contextlib.closing(sqlite3.connect(database, timeout=60)) as link, link:
-            found = link.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
-            link.execute("DELETE FROM registered_model_aliases").close()
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"{database.name} refused: {type(error).__name__}") from None
-    return {str(alias): int(version) for alias, version in found}
 
 
 def remove_files(location: str) -> None:

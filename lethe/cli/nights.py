@@ -1,4 +1,4 @@
-"""`night` and `experiment`: the flows, run here and now; `audit`, which follows them at leisure."""
+"""`night` and `experiment`, the flows, run here and now; `compare` and `audit` at leisure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ import click
 
 from lethe.cli.main import in_workspace
 from lethe.estate.workspace import Workspace
+
+_SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of params.yaml, such as tuning.trials=20; can be repeated.",
+)
+_DATA = click.option("--data", "data_version", help="A data version's digest; default: the newest.")
 
 
 @click.command()
@@ -24,20 +33,14 @@ def night(workspace: Workspace) -> dict[str, Any]:
 
 
 @click.command()
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a value of params.yaml, such as tuning.trials=20; can be repeated.",
-)
-@click.option("--data", "data_version", help="A data version's digest; default: the newest.")
+@_SET
+@_DATA
 @in_workspace
 def experiment(
     workspace: Workspace, overrides: tuple[str, ...], data_version: str | None
 ) -> dict[str, Any]:
     """Tune and compare recipes without ever promoting one."""
-    from lethe.desk.experimenting import chosen
+    from lethe.desk.experiments.experimenting import chosen
 
     chosen(workspace, overrides, data_version)  # a slip is told before anything is started
     from flows.experiment import experiment as flow
@@ -45,6 +48,30 @@ def experiment(
     return dict(
         flow(workspace=str(workspace.root), overrides=list(overrides), data_version=data_version)
     )
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@_SET
+@_DATA
+@in_workspace
+def compare(
+    workspace: Workspace,
+    first: str,
+    second: str,
+    overrides: tuple[str, ...],
+    data_version: str | None,
+) -> dict[str, Any]:
+    """Compare what two MLflow runs found, user by user.
+
+    FIRST and SECOND are ids of runs, or their beginnings: nights, experiments or single trials.
+    What they found is fitted again before the test window of one data version; shown are the
+    differences with 95 % intervals. Nothing is stored or promoted.
+    """
+    from lethe.desk.experiments.comparing import compare_runs
+
+    return compare_runs(workspace, (first, second), overrides, data_version)
 
 
 @click.command()
@@ -74,4 +101,4 @@ def audit(workspace: Workspace, shadows: int, targets: int) -> dict[str, Any]:
     return attack(workspace, shadows, targets)
 
 
-COMMANDS = (night, experiment, audit)
+COMMANDS = (night, experiment, compare, audit)

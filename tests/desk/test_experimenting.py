@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lethe.desk import experimenting
+from lethe.desk.experiments import experimenting
 from lethe.desk.reviewing import status
 from lethe.desk.rights import enter
 from lethe.errors import BadConfiguration, Busy, RecipeFailed

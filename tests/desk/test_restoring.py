@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from flows.erase import erase
 from flows.retrain import retrain
-from lethe.desk import experimenting
 from lethe.desk.estate import restoring
 from lethe.desk.estate.restoring import restore
+from lethe.desk.experiments import experimenting
 from lethe.desk.setting_up import initialise
 from lethe.durable import canonical_json, locked, read_json
 from lethe.errors import (

@@ -180,7 +180,7 @@ def _mark(workspace: Workspace, opened: Opened, head: Head) -> None:
 
 def _without_aliases(staged: Path) -> int | None:
     """Nothing may be served from what is not purged yet; the champion that there was."""
-    from lethe.adapters.night_runs import take_aliases
+    from lethe.adapters.packing.database import take_aliases
 
     database = Workspace(staged).mlflow / "mlflow.db"
     return take_aliases(database).get("champion") if database.is_file() else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.studies import TrialRecord
@@ -21,6 +21,9 @@ from lethe.nights.tuning import finite
 from lethe.params import Params, as_flat
 from lethe.stages import opening
 from lethe.stages.snapshots import excluded_pseudonyms
+
+BEST: Final = "best."
+"""Before the winner's hyper-parameters, among the parameters of a night's or experiment's run."""
 
 
 def run(folder: str, overrides: Sequence[str], data_version: str | None) -> dict[str, Any]:
@@ -54,13 +57,15 @@ def _run(  # noqa: PLR0913
     run_id = runs.open_night(title, {"data_version": digest}, title)
     status: Any = "FAILED"
     try:
-        receipt = _training_set(workspace, params, digest, place)
+        receipt = training_set(workspace, params, digest, place)
         tuned = [
             _tune(workspace, params, runs, run_id, name, place, receipt)
             for name in params.tuning.recipes
         ]
         result = _compare(params, place, tuned)
         runs.log_params(run_id, as_flat(params.model_dump(mode="json", include={"tuning"})))
+        chosen = {f"{BEST}{key}": value for key, value in result["best"][result["winner"]].items()}
+        runs.log_params(run_id, {**chosen, "recipe": result["winner"], "seed": params.seed})
         runs.log_metrics(run_id, finite(result["leaderboard"][0]["means"]))
         runs.describe(run_id, _description(digest, overrides, result))
         status = "FINISHED"
@@ -92,7 +97,7 @@ def _digest(workspace: Workspace, asked: str | None) -> str:
     return matching[0]
 
 
-def _training_set(workspace: Workspace, params: Params, digest: str, place: Path) -> str:
+def training_set(workspace: Workspace, params: Params, digest: str, place: Path) -> str:
     """Check the data version out and build a training set of it; the training set's digest."""
     shards = opening.open_data(workspace).checkout(digest, place / "interactions")
     store = ShardStore(shards, params.purge.buckets)

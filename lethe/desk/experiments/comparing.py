@@ -1,0 +1,143 @@
+"""Two runs side by side: what each found is fitted once more on one data version, and paired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lethe.desk.experiments.experimenting import BEST, chosen, training_set
+from lethe.errors import BadConfiguration
+from lethe.estate.process import settle
+from lethe.estate.workspace import Workspace
+from lethe.gate.scoring.evaluation import Evaluation
+from lethe.gate.scoring.metrics import metric_names
+from lethe.gate.scoring.quality import compare
+from lethe.nights.frame import apart, say
+from lethe.nights.tuning import Window
+from lethe.params import Params
+from lethe.solutions.recipes import RECIPES, recipe
+from lethe.stages import opening
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run found: a recipe and its hyper-parameters, defaults filled in."""
+
+    run: str
+    recipe: str
+    hyperparameters: dict[str, Any]
+
+
+def compare_runs(
+    workspace: Workspace,
+    asked: tuple[str, str],
+    overrides: Sequence[str],
+    data_version: str | None,
+) -> dict[str, Any]:
+    """Fit what two runs found before the test window of one data version; compare user by user.
+
+    `asked` are ids of MLflow runs, or their beginnings: a night, an experiment or a single trial.
+    Both are fitted cold with the seed of the parameters, without whom the register excludes
+    today. Nothing is stored.
+
+    Raises:
+        BadConfiguration: a run is unknown or found nothing, both found the same, an override is
+            unusable, or the data version is unknown.
+        RecipeFailed: a fit failed.
+        Busy: an experiment is running.
+    """
+    settle(workspace)
+    params, digest = chosen(workspace, overrides, data_version)
+    settings = [_setting(workspace, params, run) for run in asked]
+    if settings[0].recipe == settings[1].recipe and (
+        settings[0].hyperparameters == settings[1].hyperparameters
+    ):
+        raise BadConfiguration("both runs found the same: there is nothing to compare")
+    name = f"comparison-{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
+    with apart(workspace, name, params.night.wait_seconds) as place:
+        training_set(workspace, params, digest, place)
+        window = Window.read(place / "training", "test")
+        first, second = (_scored(window, setting, params.seed) for setting in settings)
+    rows = paired(first, second, params.seed)
+    return {
+        "data_version": digest,
+        "users": len(first.rows),
+        "runs": [asdict(setting) for setting in settings],
+        "metrics": rows,
+        "text": _text(settings, digest, len(first.rows), rows),
+    }
+
+
+def _setting(workspace: Workspace, params: Params, asked: str) -> Setting:
+    runs = opening.open_solutions(workspace, params).runs
+    name, logged, tags = runs.find(asked)
+    found = {key.removeprefix(BEST): text for key, text in logged.items() if key.startswith(BEST)}
+    trial = not found and "recipe" in tags and "recipe" not in logged
+    kind = logged.get("recipe") or tags.get("recipe", "")
+    if kind not in RECIPES or not (found or trial):
+        raise BadConfiguration(f"the run {name!r} found no hyper-parameters to compare")
+    return Setting(name, kind, _typed(kind, logged if trial else found, name))
+
+
+def _typed(kind: str, logged: Mapping[str, str], name: str) -> dict[str, Any]:
+    """MLflow keeps parameters as texts."""
+    try:
+        values = {key: yaml.safe_load(text) for key, text in logged.items()}
+        whole = recipe(kind).hyperparameters.model_validate(values)
+    except (ValidationError, yaml.YAMLError):
+        raise BadConfiguration(
+            f"the run {name!r} has hyper-parameters that recipe {kind} does not know"
+        ) from None
+    return dict(whole.model_dump(mode="json"))
+
+
+def _scored(window: Window, setting: Setting, seed: int) -> Evaluation:
+    say("compare", f"{setting.run}: fitting {setting.recipe}")
+    made = recipe(setting.recipe)
+    values = made.hyperparameters.model_validate(setting.hyperparameters)
+    return window.evaluate(made.fit(window.matrix, values, seed, None))
+
+
+def paired(first: Evaluation, second: Evaluation, seed: int) -> list[dict[str, Any]]:
+    """For each metric both means, and second - first over the same users with a 95 % interval.
+
+    `p` is two-sided: twice the smaller of the sign-flip test's two sides, at most 1.
+    """
+    rows = []
+    for metric in (name for name in metric_names() if name in first.per_user):
+        one, other = first.per_user[metric], second.per_user[metric]
+        found, turned = compare(other, one, seed), compare(one, other, seed)
+        rows.append(
+            {
+                "metric": metric,
+                "first": float(one.mean()),
+                "second": float(other.mean()),
+                "difference": found.difference,
+                "low": found.low,
+                "high": found.high,
+                "p": min(1.0, 2 * min(found.p_worse, turned.p_worse)),
+                "users_that_differ": found.informative,
+            }
+        )
+    return rows
+
+
+def _text(settings: Sequence[Setting], digest: str, users: int, rows: Any) -> str:
+    lines = [
+        f"{label}: {setting.run} ({setting.recipe}: "
+        + ", ".join(f"{key} {value}" for key, value in setting.hyperparameters.items())
+        + ")"
+        for label, setting in zip(("first", "second"), settings, strict=True)
+    ]
+    lines.append(f"{users} users of the test window of data version {digest[:12]}; second - first:")
+    lines += [
+        f"  {row['metric']:<48} {row['first']:.4f} -> {row['second']:.4f}  "
+        f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}), p {row['p']:.4f}"
+        for row in rows
+    ]
+    return "\n".join(lines)
