@@ -1,4 +1,4 @@
-"""The rights of people: requests entered (`erase`, `object`, ...), extended and listed.
+"""The rights of people: requests entered (`erase`, ...), extended and listed, and ids merged.
 
 Ids come from a file or from standard input, never from the command line, where other users of the
 machine and the shell's history would see them.
@@ -76,6 +76,21 @@ def extend(workspace: Workspace, source: IO[bytes], reason: str) -> dict[str, An
     return prolong(workspace, *id_list(source), reason)
 
 
+@click.command(context_settings={"allow_extra_args": True})
+@takes_ids
+@in_workspace
+def merge(workspace: Workspace, source: IO[bytes]) -> dict[str, Any]:
+    """Say that two ids are the same person.
+
+    What is asked for one is then entered for both. A CSV of two ids a row; all rows are entered or
+    none. Two ids that stand differently are refused: first enter for the other what was asked for
+    the one.
+    """
+    from lethe.desk.merging import merge as join
+
+    return join(workspace, *id_list(source))
+
+
 @click.command()
 @click.option(
     "--state",
@@ -107,4 +122,4 @@ def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     }
 
 
-COMMANDS = (*(_verb(name, *verb) for name, verb in _VERBS.items()), extend, requests)
+COMMANDS = (*(_verb(name, *verb) for name, verb in _VERBS.items()), extend, merge, requests)

@@ -49,7 +49,7 @@ def read_ids(content: bytes, source: str, rules: InteractionRules) -> list[str]:
             continue
         if len(row) <= place or (header == 0 and len(row) > 1):
             raise BadFile(file, f"{len(row)} fields where one id was expected", number)
-        raw = _plain(row[place], rules)
+        raw = plain(row[place], rules)
         if fault := id_fault(raw, rules.case_fold):
             raise BadFile(file, fault, number)
         ids.setdefault(canonical_id(raw, rules.case_fold))
@@ -58,7 +58,7 @@ def read_ids(content: bytes, source: str, rules: InteractionRules) -> list[str]:
     return list(ids)
 
 
-def _plain(raw: str, rules: InteractionRules) -> str:
+def plain(raw: str, rules: InteractionRules) -> str:
     """The same reading of a float-exported id as at intake, or the request would miss its user."""
     stripped = raw.strip(" ")
     if rules.strip_float_suffix and stripped.endswith(".0") and stripped[:-2].isdigit():
@@ -102,11 +102,18 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
         "action": str(action),
         "asked": len(ids),
         "entered": receipt.entered,
+        "followed": receipt.followed,
         "already": receipt.already,
         "register_position": head.position,
-        "text": f"{action}: {len(ids)} asked, {receipt.entered} entered, "
+        "text": f"{action}: {_asked(len(ids), receipt.followed)}, {receipt.entered} entered, "
         f"{receipt.already} stood so already; the register is at position {head.position}",
     }
+
+
+def _asked(asked: int, followed: int) -> str:
+    if not followed:
+        return f"{asked} asked"
+    return f"{asked} asked, {followed} more ids merged with them"
 
 
 def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> di
         for one in ids
     ]
     made = register.extend(people, reason, opening.now())
-    theirs = frozenset[str]().union(*people)
+    theirs = register.links().person(frozenset[str]().union(*people))
     left = sum(
         state.open and state.extension is None and state.entry.tombstone in theirs
         for state in register.requests()

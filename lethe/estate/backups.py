@@ -31,8 +31,8 @@ _BLOCK, _CHUNK = 512, 1 << 20
 _LONGEST_MANIFEST, _LONGEST_SIGNATURE = 256 << 20, 4096
 _LEFT_OUT = frozenset({
     ".dvc/tmp", ".lethe/site-cache", ".lethe/night.json", ".lethe/night.lock",
-    ".lethe/register.position", ".lethe/register.anchor", ".lethe/stage-error.json",
-    _MARKER,
+    ".lethe/register.position", ".lethe/register.anchor", ".lethe/merges.anchor",
+    ".lethe/stage-error.json", _MARKER,
 })  # fmt: skip
 
 
@@ -73,7 +73,8 @@ def places() -> tuple[str, ...]:
 
 def passing_places() -> tuple[str, ...]:
     """Places of these stores that hold nothing to keep: a restore empties them."""
-    return tuple(sorted(_LEFT_OUT - {".lethe/night.lock", ".lethe/register.anchor", _MARKER}))
+    stay = {".lethe/night.lock", ".lethe/register.anchor", ".lethe/merges.anchor", _MARKER}
+    return tuple(sorted(_LEFT_OUT - stay))
 
 
 def write(

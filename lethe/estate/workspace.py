@@ -123,6 +123,11 @@ class Workspace:
         return self.state / "register.anchor"
 
     @property
+    def merges_anchor(self) -> Path:
+        """The newest merge of ids in the register, remembered outside it."""
+        return self.state / "merges.anchor"
+
+    @property
     def receipts(self) -> Path:
         """What the last intake and purge counted."""
         return self.state / "receipts"

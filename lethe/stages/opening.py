@@ -42,7 +42,9 @@ def open_register(workspace: Workspace, params: Params) -> Register:
     Raises:
         StoreUnavailable: it cannot be opened.
     """
-    return Register.open(workspace.register_url(), wait_seconds=params.night.lock_seconds)
+    return Register.open(
+        workspace.register_url(), params.night.lock_seconds, newest_merge(workspace)
+    )
 
 
 def open_vault(workspace: Workspace) -> Vault:
@@ -88,6 +90,12 @@ def remember_head(workspace: Workspace, head: Head) -> None:
     known = newest_known(workspace)
     if known is None or known.position < head.position:
         write_position(workspace.register_anchor, head)
+
+
+def newest_merge(workspace: Workspace) -> Head | None:
+    """The newest merge remembered outside the register: an older copy of it lacks this one."""
+    path = workspace.merges_anchor
+    return read_position(path) if path.is_file() else None
 
 
 def write_position(path: Path, head: Head) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 from lethe import durable
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.packing.model_folder import SOLUTION
+from lethe.desk import merging
 from lethe.desk.rights import enter
 from lethe.errors import BadConfiguration, PromotionRefused, TooFewInteractions
 from lethe.estate.vault import Vault
@@ -110,7 +111,7 @@ def quick_register(patch: pytest.MonkeyPatch) -> None:
         return call
 
     patch.setattr(ledger, "transaction", writing)
-    for name in ("entries", "_states", "_extensions", "promotions", "head"):
+    for name in ("entries", "_states", "_extensions", "_merges", "promotions", "head"):
         patch.setattr(Register, name, remembered(getattr(Register, name)))
 
 
@@ -187,6 +188,11 @@ class LivingEstate:
     def ask(self, action: Action, raw: str) -> dict[str, Any]:
         self.world.clock += 60
         return enter(self.workspace, action, raw.encode(), "ids", None, "data-subject-request")
+
+    def merge(self, one: str, other: str) -> dict[str, Any]:
+        """Both ids are one person."""
+        self.world.clock += 60
+        return merging.merge(self.workspace, f"{one},{other}".encode(), "pairs")
 
     def land(self, rows: list[Landed], spoiled: str | None) -> str:
         """A file of these rows, and with `spoiled` a row of that person which intake refuses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,9 +23,12 @@ class Plain:
     """People's standing, the rows there must be, and who is in which version.
 
     `landed` holds the rows of files by name, until a night has versioned them. `data` are the
-    rows of each data version as it was made, `met` whoever had a row that was taken in.
+    rows of each data version as it was made, `met` whoever had a row that was taken in. `order` is
+    that in which a request follows to the lives merged with the one that was asked for.
     """
 
+    order: Callable[[Life], str]
+    merged: list[set[Life]] = field(default_factory=list)
     position: int = 0
     epoch: dict[str, int] = field(default_factory=dict)
     since: dict[Life, int] = field(default_factory=dict)
@@ -60,13 +64,37 @@ class Plain:
         """Enter one request, if it makes sense."""
         life = self.life(raw)
         answer = self._answer(action, life)
-        if answer != "entered":
-            return answer
+        if answer == "entered":
+            self._enter(action, life, at)
+        if answer != "refused" and action != "RECONSENT":
+            for other in sorted(self.person(life) - {life}, key=self.order):
+                if self._answer(action, other) == "entered":
+                    self._enter(action, other, at)
+        return answer
+
+    def person(self, life: Life) -> set[Life]:
+        """The life, and all that were merged with it."""
+        return next((lives for lives in self.merged if life in lives), {life})
+
+    def merge(self, one: str, other: str) -> Answer:
+        """Two ids are one person, if both stand alike and neither is erased."""
+        lives = self.life(one), self.life(other)
+        if lives[1] in self.person(lives[0]):
+            return "already"
+        kept_out = self.objecting, self.restricted, self.pending
+        alike = all((lives[0] in people) == (lives[1] in people) for people in kept_out)
+        if not alike or self.erased.keys() & set(lives):
+            return "refused"
+        both = self.person(lives[0]) | self.person(lives[1])
+        self.merged = [*(people for people in self.merged if not people & both), both]
+        return "entered"
+
+    def _enter(self, action: str, life: Life, at: int) -> None:
         self.position += 1
         self.asked[self.position] = action, life
         if action == "RECONSENT":
-            self.epoch[raw] = life[1] + 1
-            self.since[self.life(raw)] = at
+            self.epoch[life[0]] = life[1] + 1
+            self.since[self.life(life[0])] = at
         elif action == "ERASE":
             self.pending.add(life)
         else:
@@ -75,7 +103,6 @@ class Plain:
         if life in self.pending and life not in self.restricted:
             self.pending.discard(life)
             self.erased[life] = self.position
-        return answer
 
     def _answer(self, action: str, life: Life) -> Answer:
         gone, held = life in self.erased, life in self.restricted

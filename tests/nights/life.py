@@ -30,18 +30,19 @@ from tests.fakes.plain_estate import Life as Lifetime
 from tests.fakes.plain_estate import Plain, Row
 
 Right = Literal["erasure", "objection", "restriction"]
+Wish = Right | Action | Literal["merge"]
 PEOPLE = [f"customer-{number:04d}" for number in range(4)]
 DAYS = 6  # of a life, after its first
 MONTH = 31 * 86_400
 MEMORY = Path("/dev/shm")  # noqa: S108 - quick, where there is one
 
-Asked = list[tuple[Right | Action, str]]
+Asked = list[tuple[Wish, str]]
 Day = tuple[list[Any], str | None, Asked, str]
 Trouble = tuple[str, Asked, Kill | None]
 
 person = st.sampled_from(PEOPLE)
-right: st.SearchStrategy[Right | Action] = st.sampled_from(
-    [*["erasure"] * 4, "objection", "restriction", *Action]
+right: st.SearchStrategy[Wish] = st.sampled_from(
+    [*["erasure"] * 4, "objection", "restriction", *Action, "merge"]
 )
 ASKED = st.lists(st.tuples(right, person), min_size=1, max_size=3)
 NOBODY: st.SearchStrategy[Asked] = st.just([])
@@ -78,7 +79,7 @@ class Life(RuleBasedStateMachine):
         place = MEMORY if MEMORY.is_dir() else None
         self.place = Path(tempfile.mkdtemp(prefix="lethe-life-", dir=place))
         self.estate = LivingEstate(self.place / "shop", self.hear)
-        self.plain = Plain()
+        self.plain = Plain(stone_of)
         self.copy: frozenset[Row] | None = None
         self.swept = 0  # the register's position at the last retire that ended
         self.whole = True  # no killed night since the last one that ended
@@ -144,6 +145,9 @@ class Life(RuleBasedStateMachine):
 
     def people_ask(self, asked: Asked) -> None:
         for what, raw in asked:
+            if what == "merge":  # with the next one
+                self.two_are_one(raw, PEOPLE[(PEOPLE.index(raw) + 1) % len(PEOPLE)])
+                continue
             action = what if isinstance(what, Action) else self.the_sensible(what, raw)
             try:
                 answer = self.estate.ask(action, raw)
@@ -151,6 +155,13 @@ class Life(RuleBasedStateMachine):
             except BadRequest:
                 told = "refused"
             assert told == self.plain.ask(str(action), raw, self.estate.world.clock)
+
+    def two_are_one(self, one: str, other: str) -> None:
+        try:
+            told = "entered" if self.estate.merge(one, other)["merged"] else "already"
+        except BadRequest:
+            told = "refused"
+        assert told == self.plain.merge(one, other)
 
     def the_sensible(self, what: Right, raw: str) -> Action:
         """What a person can ask for as they stand: the right, or its end."""

@@ -15,6 +15,7 @@ from lethe.estate.search import Hits
 from lethe.gate import promotion
 from lethe.interactions.intake.rules import LandedFile
 from lethe.interactions.rights.identity import Identities, Identity
+from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.register import RequestState
 from lethe.interactions.shards.store import Purged, ShardStore
 from lethe.nights.forgetting import history, retiring
@@ -142,6 +143,10 @@ def quarantine_forgets_nobody(patch: Patch) -> None:
     patch.setattr(retiring, "forget_loose_rows", lambda *_: None)
 
 
+def an_erasure_does_not_follow_to_merged_ids(patch: Patch) -> None:
+    patch.setattr(Links, "following", lambda *_: [])
+
+
 MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     a_request_is_closed_before_the_copies_go: killed(RETIRE),
     a_request_is_closed_once_the_present_data_are_purged: TROUBLE,
@@ -158,6 +163,7 @@ MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     objecting_people_are_trained_on: TROUBLE,
     a_landed_file_goes_before_its_rows_are_kept: st.just(("VERIFIED", [], ("Vault.remember", 0))),
     quarantine_forgets_nobody: TROUBLE,
+    an_erasure_does_not_follow_to_merged_ids: TROUBLE,
 }
 
 

@@ -22,7 +22,7 @@ from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
-from lethe.interactions.rights.identity import every_pseudonym, tombstone
+from lethe.interactions.rights.identity import Identities, every_pseudonym, tombstone
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.judging import Desk
 from lethe.solutions.factors import Solution
@@ -42,11 +42,16 @@ class _Wanted:
     """Whom the archive is about, and by which names they can be found. The repr hides them."""
 
     ids: Sequence[str]
-    names: Sequence[Sequence[str]]  # of each: a pseudonym for each life, the present one last
-    spelled: Mapping[str, int]  # every spelling of an id -> whose it is
+    names: Sequence[Sequence[str]]  # of each: merged ids', then one for each life, present one last
+    merged: Sequence[Sequence[str]]  # of each: ids merged with theirs that the vault knows
+    spelled: Mapping[str, Sequence[int]]  # every spelling of an id -> whose it is
 
-    def by_pseudonym(self) -> dict[str, int]:
-        return {name: who for who, names in enumerate(self.names) for name in names}
+    def by_pseudonym(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for who, names in enumerate(self.names):
+            for name in names:
+                found.setdefault(name, []).append(who)
+        return found
 
 
 def access(
@@ -64,11 +69,8 @@ def access(
     ids = read_ids(content, source, rules)
     now = datetime.now(UTC)
     path = archive_path(out, workspace.root, f"access-{now:%Y%m%dT%H%M%SZ}.zip")
-    standing = desk.register.standing()
-    spelled = {form: who for who, one in enumerate(ids) for form in spellings(one, rules)}
-    wanted = _Wanted(ids, [every_pseudonym(desk.keys, standing, one) for one in ids], spelled)
     with locked(workspace.night_lock, wait_seconds=5.0):
-        people = _gathered(desk, wanted)
+        people = _gathered(desk, _wanted(desk, ids))
     found = sum(bool(person["held"]) for person in people)
     write_archive(path, _about(desk, now), people, form)
     return {
@@ -79,6 +81,33 @@ def access(
         "text": f"{len(ids)} asked, {found} known, nothing is held on {len(ids) - found}; {path}\n"
         "the archive holds personal data and lies outside the estate: no erasure reaches it",
     }
+
+
+def _wanted(desk: Desk, ids: Sequence[str]) -> _Wanted:
+    """Each with the names of all their lives, and of the lives that were merged with one of them.
+
+    A merged life's id is searched for as well while it is that id's present life: afterwards the
+    id is somebody's who need not be the same.
+    """
+    standing, links = desk.register.standing(), desk.register.links()
+    vault, rules = opening.open_vault(desk.workspace), desk.params.intake.interactions
+    spelled: dict[str, list[int]] = {}
+    all_names, all_merged = [], []
+    for who, one in enumerate(ids):
+        own = every_pseudonym(desk.keys, standing, one)
+        stones = {tombstone(desk.keys.tombstone, name) for name in own}
+        joined = vault.by_tombstone(links.person(stones) - stones)
+        present = Identities(desk.keys, standing).resolve([raw for _, raw in joined.values()])
+        theirs = [
+            raw
+            for (stone, (_, raw)), life in zip(joined.items(), present, strict=True)
+            if life.tombstone == stone
+        ]
+        all_names.append([*(name for name, _ in joined.values()), *own])
+        all_merged.append(sorted({raw for _, raw in joined.values()}))
+        for form in {form for raw in (one, *theirs) for form in spellings(raw, rules)}:
+            spelled.setdefault(form, []).append(who)
+    return _Wanted(ids, all_names, all_merged, spelled)
 
 
 def _about(desk: Desk, now: datetime) -> dict[str, Any]:
@@ -98,10 +127,10 @@ def _about(desk: Desk, now: datetime) -> dict[str, Any]:
 
 def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
     people: list[dict[str, Any]] = [
-        {"id": one, "pseudonyms": list(names), "held": False}
+        {"id": one, "merged_ids": list(merged), "pseudonyms": list(names), "held": False}
         | {name: list[dict[str, Any]]() for name in _LISTED}
         | {"factors_meaning": "", "factors": [], "nearest_items": [], "recommendations": []}
-        for one, names in zip(wanted.ids, wanted.names, strict=True)
+        for one, merged, names in zip(wanted.ids, wanted.merged, wanted.names, strict=True)
     ]
     _interactions(desk, wanted, people)
     _unread(desk.workspace, wanted, people)
@@ -133,7 +162,8 @@ def _interactions(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]])
     ):
         for table in tables:
             for row in table.filter(pc.is_in(table[c.USER], value_set=names)).to_pylist():
-                people[whose[row[c.USER]]][kind].append(_dated(row))
+                for who in whose[row[c.USER]]:
+                    people[who][kind].append(_dated(dict(row)))
 
 
 def _dated(row: dict[str, Any]) -> dict[str, Any]:
@@ -152,12 +182,12 @@ def _unread(workspace: Workspace, wanted: _Wanted, people: Sequence[dict[str, An
                     people[who]["rows_not_taken_in"].append({"place": folder.name, "row": line})
 
 
-def _lines_of(path: Path, spelled: Mapping[bytes, int]) -> Iterator[tuple[int, str]]:
+def _lines_of(path: Path, spelled: Mapping[bytes, Sequence[int]]) -> Iterator[tuple[int, str]]:
     for piece in pieces(path):
         for start, line in _lines(piece.content):
             if piece.is_new(start + len(line)):  # otherwise it stands in another piece as well
                 fields = {match.group().strip(b" ") for match in FIELD.finditer(line)}
-                for who in {spelled[name] for name in fields & spelled.keys()}:
+                for who in {who for name in fields & spelled.keys() for who in spelled[name]}:
                     yield who, line.decode(errors="replace")
 
 
@@ -173,8 +203,7 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
         tombstone(desk.keys.tombstone, name): who for name, who in wanted.by_pseudonym().items()
     }
     for state in desk.register.requests():
-        who = whose.get(state.entry.tombstone)
-        if who is not None:
+        for who in whose.get(state.entry.tombstone, ()):
             people[who]["requests"].append(
                 {
                     "action": str(state.entry.action),
@@ -209,8 +238,18 @@ def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> N
                         }
                     )
                 if info.version == champion:
-                    person.update(_explained(solution, held[-1] if held else None))
+                    person.update(_explained_all(solution, held))
         shutil.rmtree(desk.workspace.temporary / f"version-{info.version}", ignore_errors=True)
+
+
+def _explained_all(solution: Solution, rows: Sequence[int]) -> dict[str, Any]:
+    """What was learned under a person's own name, then under those that were merged with it."""
+    told = _explained(solution, rows[-1] if rows else None)
+    for row in rows[:-1]:
+        further = _explained(solution, row)
+        for name in ("factors", "nearest_items", "recommendations"):
+            told[name] += [{**entry, "learned_for": solution.users[row]} for entry in further[name]]
+    return told
 
 
 def _explained(solution: Solution, row: int | None) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
     from lethe.estate.keys import open_keys
     from lethe.interactions.rights.register import Register
     from lethe.interactions.rights.standing import GENESIS, Head
+    from lethe.stages import opening
 
     backup = opened.backup
     if backup.workspace != str(workspace.root):
@@ -106,7 +107,7 @@ def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
             raise WrongKey(f"the backup was made with another {name} key")
     _check_signature(workspace, opened)
     _check_landing(workspace, staged)
-    register = Register.open(workspace.register_url())
+    register = Register.open(workspace.register_url(), known_merge=opening.newest_merge(workspace))
     known = {Head(backup.register_position, backup.register_head)}
     known |= {head for place in (workspace, staged) for head in _known_to(workspace, place)}
     head = register.check_chain(max(known, key=lambda one: one.position))

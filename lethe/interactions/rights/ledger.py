@@ -25,27 +25,6 @@ from lethe.errors import BadConfiguration, Busy, StoreUnavailable
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What an append did: the positions entered (None: none) and two counts."""
-
-    first: int | None
-    last: int | None
-    entered: int
-    already: int
-
-
-@dataclass(frozen=True)
-class Closure:
-    """The end of the request at `position`; `evidence` is a digest, `at` in Unix seconds."""
-
-    position: int
-    outcome: Literal["closed", "not_found"]
-    evidence: str
-    at: int
-    rows_removed: int
-
-
-@dataclass(frozen=True)
 class Intent:
     """A promotion about to happen, certified at `position` of the register."""
 
@@ -138,6 +117,17 @@ EXTENSIONS: Final = sa.Table(
     _text("previous", 64),
     _text("digest", 64),
 )
+MERGES: Final = sa.Table(
+    "merges",
+    _METADATA,
+    _number("number", primary_key=True, autoincrement=False),
+    _text("one", 64),
+    _text("other", 64),
+    _number("position"),
+    _number("at"),
+    _text("previous", 64),
+    _text("digest", 64),
+)
 
 
 _ON_SQLITE: Final = (
@@ -222,10 +212,27 @@ def transaction(engine: sa.Engine, write: bool, create: bool = False) -> Iterato
         raise StoreUnavailable(f"the register's database refused a transaction: {kind}") from error
 
 
-def has(engine: sa.Engine, table: sa.Table) -> bool:
-    """Whether the register has this table: one made by an older Lethe lacks the newer."""
+def numbered(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:
+    """The rows of a chain of its own, in order; none if an older Lethe made no such table."""
     with transaction(engine, write=False) as connection:
-        return bool(sa.inspect(connection).has_table(table.name))
+        if not sa.inspect(connection).has_table(table.name):
+            return []
+        query = sa.select(table).order_by(table.c.number)
+        return [row._asdict() for row in connection.execute(query)]
+
+
+def promotions(engine: sa.Engine) -> tuple[Promotion, ...]:
+    """Every intent with its end, oldest first."""
+    with transaction(engine, write=False) as connection:
+        begun = connection.execute(sa.select(INTENTS).order_by(INTENTS.c.id)).all()
+        ends = {row.intent: row for row in connection.execute(sa.select(OUTCOMES))}
+    found = []
+    for row in begun:
+        fields, end = row._asdict(), ends.get(row.id)
+        number = int(fields.pop("id"))
+        outcome = ("intended", None, None) if end is None else (end.state, end.reason, end.at)
+        found.append(Promotion(number, Intent(**fields), *outcome))
+    return tuple(found)
 
 
 def probe(engine: sa.Engine) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from lethe.durable import sha256_json
 from lethe.errors import ArtifactCorrupt, BadRequest
 from lethe.interactions.rights.deadlines import EXTENDED_MONTHS, due_date
+from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.standing import (
     GENESIS,
     Action,
@@ -32,25 +33,65 @@ State = Literal["received", "purged", "verified", "closed", "not_found", "blocke
 _GENESIS: Final = sha256_json({"lethe extensions": 1})
 
 
-def sift(requests: Sequence[Request], chain: Sequence[Entry]) -> tuple[list[Entry], int]:
-    """The entries that the requests become after `chain`, and how many change nothing."""
-    fold, new, already, faults = Fold(chain), list[Entry](), 0, Counter[str]()
-    head = Head(chain[-1].position, chain[-1].digest) if chain else GENESIS
+@dataclass(frozen=True)
+class Receipt:
+    """What an append did: the positions entered (None: none) and counts.
+
+    `followed` of those entered are for further ids of people who were asked for.
+    """
+
+    first: int | None
+    last: int | None
+    entered: int
+    already: int
+    followed: int = 0
+
+
+@dataclass(frozen=True)
+class Closure:
+    """The end of the request at `position`; `evidence` is a digest, `at` in Unix seconds."""
+
+    position: int
+    outcome: Literal["closed", "not_found"]
+    evidence: str
+    at: int
+    rows_removed: int
+
+
+def sift(
+    requests: Sequence[Request], chain: Sequence[Entry], links: Links
+) -> tuple[list[Entry], int, int]:
+    """The entries that the requests become after `chain`: also how many of the requests change
+    nothing, and how many of the entries follow one for another id of the same person.
+    """
+    fold, new, already, followed, faults = Fold(chain), list[Entry](), 0, 0, Counter[str]()
+    came: dict[str, Action] = {}  # what last came to an id by following
+
+    def enter(request: Request) -> bool:
+        if fold.objection_to(request) or fold.repeats(request):
+            return False
+        last = new[-1:] or chain[-1:]
+        head = Head(last[0].position, last[0].digest) if last else GENESIS
+        new.append(next_entry(head, request))
+        fold.enter(new[-1])
+        return True
+
     for request in requests:
+        if came.pop(request.tombstone, None) is request.action:
+            already += 1  # asked for by both ids, and done for both with the first
+            continue
         fault = fold.objection_to(request)
         if fault is not None:
             faults[fault] += 1
-        elif fold.repeats(request):
-            already += 1
-        else:
-            entry = next_entry(head, request)
-            fold.enter(entry)
-            new.append(entry)
-            head = Head(entry.position, entry.digest)
+            continue
+        already += not enter(request)
+        for further in links.following(request):
+            followed += enter(further)
+            came[further.tombstone] = further.action
     if faults:
         counted = ", ".join(f"{count} x {fault}" for fault, count in sorted(faults.items()))
         raise BadRequest(f"nothing was entered; of {len(requests)} requests: {counted}")
-    return new, already
+    return new, already, followed
 
 
 @dataclass(frozen=True)
@@ -91,6 +132,30 @@ class RequestState:
     def overdue(self, now: int) -> bool:
         """Still open after its due date."""
         return self.open and self.due < now
+
+
+def request_states(
+    chain: Sequence[Entry],
+    purges: Iterable[tuple[int, int]],
+    closures: Mapping[int, Any],
+    certified: int,
+    later: Mapping[int, Extension],
+) -> tuple[RequestState, ...]:
+    """How far each entry has come; `purges` are (position, rows), of repeats the largest counts.
+
+    `later` are the extensions by position; the rest is as in `state_of`.
+    """
+    standing, rows = Fold(chain).standing(), dict[int, int]()
+    for position, count in purges:
+        rows[position] = max(count, rows.get(position, 0))
+    return tuple(
+        RequestState(
+            entry,
+            *state_of(entry, standing, rows, closures.get(entry.position), certified),
+            extension=later.get(entry.position),
+        )
+        for entry in chain
+    )
 
 
 def state_of(

@@ -16,21 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from lethe.errors import ArtifactCorrupt, BadRequest
-from lethe.interactions.rights import ledger
-from lethe.interactions.rights.ledger import (
-    Closure,
-    Intent,
-    Promotion,
-    Receipt,
-)
-from lethe.interactions.rights.progress import (
-    Extension,
-    RequestState,
-    checked_extensions,
-    extended,
-    sift,
-    state_of,
-)
+from lethe.interactions.rights import ledger, merges, progress
+from lethe.interactions.rights.ledger import Intent, Promotion
+from lethe.interactions.rights.merges import Links, Merge, Pair
+from lethe.interactions.rights.progress import Closure, Extension, Receipt, RequestState
 from lethe.interactions.rights.standing import (
     CANARY,
     GENESIS,
@@ -44,25 +33,16 @@ from lethe.interactions.rights.standing import (
 )
 
 __all__ = [
-    "GENESIS",
-    "Action",
-    "Closure",
-    "Entry",
-    "Extension",
-    "Head",
-    "Intent",
-    "Promotion",
-    "Receipt",
-    "Register",
-    "Request",
-    "RequestState",
-    "Standing",
-]
+    "GENESIS", "Action", "Closure", "Entry", "Extension", "Head", "Intent", "Promotion",
+    "Receipt", "Register", "Request", "RequestState", "Standing",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Register:
     """The ledger behind one database URL. Every call is one transaction.
+
+    `known_merge` is the newest merge remembered outside the database: it must be there.
 
     All methods raise `StoreUnavailable` when the database is absent, locked for longer than
     `wait_seconds`, or holds no register: an absent ledger is never taken for an empty one.
@@ -70,13 +50,16 @@ class Register:
 
     engine: sa.Engine = field(repr=False)
     wait_seconds: float
+    known_merge: Head | None = None
 
     @classmethod
-    def open(cls, url: str, wait_seconds: float = 30.0) -> Register:
+    def open(
+        cls, url: str, wait_seconds: float = 30.0, known_merge: Head | None = None
+    ) -> Register:
         """Reach the database; an absent SQLite file is left for `initialise` to make."""
         engine = ledger.engine_for(url, wait_seconds)
         ledger.probe(engine)
-        return cls(engine, wait_seconds)
+        return cls(engine, wait_seconds, known_merge)
 
     def initialise(self) -> None:
         """Make the tables and their append-only triggers; an existing register stays as it is."""
@@ -127,6 +110,8 @@ class Register:
     def append(self, requests: Sequence[Request], known: Head | None = None) -> Receipt:
         """Enter all requests or none; those that change nothing are skipped and counted.
 
+        Each is entered for every id that was merged with its own as well; see `merges`.
+
         `known` is a head remembered outside the database. Without it, an append to a restored
         copy would give the copy a new head, and whoever remembers that one sees nothing amiss.
 
@@ -140,12 +125,13 @@ class Register:
         with self.exclusive(self.wait_seconds):
             chain = self.entries()
             checked_head(chain, known)
-            new, already = sift(requests, chain)
+            links = self._links(chain)
+            new, already, followed = progress.sift(requests, chain, links)
             if new:
                 self._insert(ledger.ENTRIES, [asdict(entry) for entry in new])
         if not new:
             return Receipt(None, None, 0, already)
-        return Receipt(new[0].position, new[-1].position, len(new), already)
+        return Receipt(new[0].position, new[-1].position, len(new), already, followed)
 
     def check_chain(self, known: Head | None = None) -> Head:
         """Hash the whole chain again and return its head.
@@ -155,9 +141,52 @@ class Register:
         Raises:
             ArtifactCorrupt: an entry was edited, dropped or reordered, or a known head is gone.
         """
+        # What is bound to entries is read before them: somebody may enter more in between.
+        extensions, joined = self._extensions(), self._merges()
         chain = self.entries()
-        checked_extensions(self._extensions(), chain)
+        progress.checked_extensions(extensions, chain)
+        merges.check_alike(merges.checked_merges(joined, chain, self.known_merge), chain)
         return checked_head(chain, known)
+
+    # Merges
+
+    def merge(self, pairs: Sequence[Pair], at: int, known: Head | None = None) -> Receipt:
+        """Say of pairs of ids that both are one person, all or none; see `merges.merged`.
+
+        Raises:
+            BadRequest: no pair at all, or some that stand differently or are erased.
+            ArtifactCorrupt: see `append`.
+            Busy: a promotion or an append held the register for too long.
+        """
+        if not pairs:
+            raise BadRequest("nothing was asked for")
+        self.head()  # an absent register is not made here
+        ledger.create(self.engine, self.wait_seconds)
+        with self.exclusive(self.wait_seconds):
+            chain, before = self.entries(), self._merges()
+            checked_head(chain, known)
+            self._links(chain)
+            new, already = merges.merged(pairs, chain, before, at)
+            if new:
+                self._insert(ledger.MERGES, [asdict(one) for one in new])
+        if not new:
+            return Receipt(None, None, 0, already)
+        return Receipt(new[0].number, new[-1].number, len(new), already)
+
+    def links(self) -> Links:
+        """Who is one person under several ids; raises `ArtifactCorrupt` as `check_chain` does."""
+        return self._links()
+
+    def _links(self, chain: Sequence[Entry] | None = None) -> Links:
+        joined = self._merges()
+        return merges.checked_merges(joined, chain or self.entries(), self.known_merge)
+
+    def merge_head(self) -> Head:
+        """The last merge's number and digest; `merges.UNMERGED` before the first."""
+        return merges.head_of(self._merges())
+
+    def _merges(self) -> list[Merge]:
+        return [Merge(**row) for row in ledger.numbered(self.engine, ledger.MERGES)]
 
     # What was done about a request
 
@@ -198,22 +227,11 @@ class Register:
 
     def _states(self) -> tuple[RequestState, ...]:
         chain = self.entries()
-        standing = Fold(chain).standing()
-        rows: dict[int, int] = {}
-        for row in self._rows(sa.select(ledger.PURGES)):
-            rows[row.position] = max(row.rows, rows.get(row.position, 0))
+        purges = [(row.position, row.rows) for row in self._rows(sa.select(ledger.PURGES))]
         closures = {row.position: row for row in self._rows(sa.select(ledger.CLOSURES))}
         done = [item.intent.position for item in self.promotions() if item.state == "done"]
-        certified = max(done, default=0)
-        later = checked_extensions(self._extensions(), chain)
-        return tuple(
-            RequestState(
-                entry,
-                *state_of(entry, standing, rows, closures.get(entry.position), certified),
-                extension=later.get(entry.position),
-            )
-            for entry in chain
-        )
+        later = progress.checked_extensions(self._extensions(), chain)
+        return progress.request_states(chain, purges, closures, max(done, default=0), later)
 
     # Deadlines
 
@@ -222,6 +240,8 @@ class Register:
     ) -> tuple[Extension, ...]:
         """Give the open requests of people two further months, once; see `progress.extended`.
 
+        Those of ids that were merged with theirs too.
+
         Raises:
             BadRequest: somebody has no request that could be extended; none is extended then.
             Busy: a promotion or an append held the register for too long.
@@ -229,16 +249,15 @@ class Register:
         self.head()  # an absent register is not made here
         ledger.create(self.engine, self.wait_seconds)
         with self.exclusive(self.wait_seconds):
-            new = extended(people, reason, at, self.requests())
+            links = self.links()
+            whole = [links.person(stones) for stones in people]
+            new = progress.extended(whole, reason, at, self.requests())
             self._insert(ledger.EXTENSIONS, [asdict(one) for one in new])
         return tuple(new)
 
     def _extensions(self) -> list[Extension]:
-        # A register of an older Lethe has no such table. One that lost it falls due sooner.
-        if not ledger.has(self.engine, ledger.EXTENSIONS):
-            return []
-        query = sa.select(ledger.EXTENSIONS).order_by(ledger.EXTENSIONS.c.number)
-        return [Extension(**row._asdict()) for row in self._rows(query)]
+        # A register that lost its extensions falls due sooner.
+        return [Extension(**row) for row in ledger.numbered(self.engine, ledger.EXTENSIONS)]
 
     # Promotions
 
@@ -271,11 +290,4 @@ class Register:
 
     def promotions(self) -> tuple[Promotion, ...]:
         """Every intent with its end, oldest first."""
-        ends = {row.intent: row for row in self._rows(sa.select(ledger.OUTCOMES))}
-        found = []
-        for row in self._rows(sa.select(ledger.INTENTS).order_by(ledger.INTENTS.c.id)):
-            fields = row._asdict()
-            number, end = int(fields.pop("id")), ends.get(row.id)
-            outcome = ("intended", None, None) if end is None else (end.state, end.reason, end.at)
-            found.append(Promotion(number, Intent(**fields), *outcome))
-        return tuple(found)
+        return ledger.promotions(self.engine)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,6 +33,7 @@ from lethe.interactions.rights.register import (
 )
 from lethe.interactions.rights.standing import CANARY
 from tests.fakes.register import MemoryRegister
+from tests.interactions.rights.place import Place, url
 from tests.postgres import fresh_schema
 
 A, B, C = (letter * 64 for letter in "abc")
@@ -42,41 +42,6 @@ INTENT = Intent(2, "f" * 64, "e" * 64, position=1, previous_champion=1, at=5)
 
 def ask(action: Action, stone: str, received: int = 1_700_000_000) -> Request:
     return Request(action, stone, received)
-
-
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """An empty database, and statements to it behind the register's back."""
-
-    url: str
-
-    @property
-    def sqlite(self) -> bool:
-        return self.url.startswith("sqlite")
-
-    def run(self, *statements: str) -> None:
-        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-    def tamper(self, *statements: str) -> None:
-        """Change what the triggers protect, as the owner of the database can."""
-        triggers = ("DROP TRIGGER entries_no_update", "DROP TRIGGER entries_no_delete")
-        off = triggers if self.sqlite else ("ALTER TABLE entries DISABLE TRIGGER USER",)
-        self.run(*off, *statements)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        return Place(url(tmp_path / "register.db"))
-    server = request.getfixturevalue("postgres")
-    return Place(fresh_schema(server))
 
 
 @pytest.fixture
@@ -536,6 +501,8 @@ SCHEMA = {
     "entries": "position BIGINT PK, action VARCHAR(24), tombstone VARCHAR(64), received BIGINT, "
     "due BIGINT, reason VARCHAR(64), previous VARCHAR(64), digest VARCHAR(64)",
     "extensions": "number BIGINT PK, position BIGINT, due BIGINT, reason VARCHAR(64), at BIGINT, "
+    "previous VARCHAR(64), digest VARCHAR(64)",
+    "merges": "number BIGINT PK, one VARCHAR(64), other VARCHAR(64), position BIGINT, at BIGINT, "
     "previous VARCHAR(64), digest VARCHAR(64)",
     "purges": "id INTEGER PK COUNTS, position BIGINT, rows BIGINT",
     "closures": "position BIGINT PK, outcome VARCHAR(16), evidence VARCHAR(128), at BIGINT, "
