@@ -38,6 +38,7 @@ from lethe.estate.backups import Backup, Kept
 from lethe.estate.keys import make_keys, open_signing_key, replace_signing_key
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.certificate import key_id
+from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Action, Register, Request
 from lethe.interactions.rights.standing import Head
 from lethe.nights.forgetting.replaying import Replayed
@@ -184,6 +185,15 @@ def test_a_restore_replaces_the_stores_and_keeps_register_keys_landing_and_evide
         assert link.execute("SELECT * FROM registered_model_aliases").fetchall() == []
 
 
+def test_a_restore_forgets_no_merge_of_ids(shop: Shop) -> None:
+    path = shop.backup()
+    shop.register.merge([Pair(1, "a" * 64, "b" * 64)], MADE)
+    opening.write_position(shop.room.merges_anchor, shop.register.merge_head())
+    restore(shop.room, path)
+    assert opening.newest_merge(shop.room) == shop.register.merge_head()
+    assert list(shop.register.links().people()) == [{"a" * 64, "b" * 64}]
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -231,6 +241,11 @@ def newer(shop: Shop) -> Head:
 
 def a_register_older_than_its_anchor(shop: Shop) -> Path:
     opening.write_position(shop.room.register_anchor, newer(shop))
+    return shop.backup()
+
+
+def a_register_older_than_a_merge(shop: Shop) -> Path:
+    opening.write_position(shop.room.merges_anchor, Head(1, "ab" * 32))
     return shop.backup()
 
 
@@ -300,6 +315,7 @@ def mlflow_at_a_server(shop: Shop) -> Path:
         (a_register_older_than_the_backup, ArtifactCorrupt, "an old copy was restored"),
         (another_register, ArtifactCorrupt, "not the one known at position 1"),
         (a_register_older_than_its_anchor, ArtifactCorrupt, "an old copy was restored"),
+        (a_register_older_than_a_merge, ArtifactCorrupt, "an old copy was restored"),
         (a_register_older_than_a_present_certificate, ArtifactCorrupt, "an old copy was restored"),
         (a_register_older_than_a_certificate_of_the_backup, ArtifactCorrupt, "an old copy"),
         (a_register_beside_which_a_certificate_was_not_made, ArtifactCorrupt, "not the one that"),
