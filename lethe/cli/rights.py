@@ -106,6 +106,7 @@ def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     No ids are shown, only positions in the register. With `--state due`, exits 1 if one is
     overdue.
     """
+    from lethe.reports.evidence import newest_page
     from lethe.reports.requests import listing, warning
     from lethe.stages import opening
 
@@ -114,9 +115,12 @@ def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     headings = ("position", "action", "received", "due", "extended", "state", "rows_removed")
     rows = [["-" if entry[name] is None else entry[name] for name in headings] for entry in found]
     text = printing.table(headings, rows) if rows else f"no requests ({state})"
+    page = newest_page(workspace)
+    text += f"\nevidence of the requests closed last: {page}" if page else ""
     late = warning(sum(entry["overdue"] for entry in found)) if state == "due" else None
     return {
         "requests": found,
+        "evidence_page": page,
         "text": text if late is None else f"{late}\n{text}",
         "exit_code": int(late is not None),
     }

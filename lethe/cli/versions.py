@@ -42,6 +42,8 @@ def _screen(found: dict[str, Any]) -> str:
     ]
     asked = printing.plain(found["requests"])
     lines.append(f"register at position {found['register_position']}; requests: {asked}")
+    if found["evidence_page"]:
+        lines.append(f"evidence of the requests closed last: {found['evidence_page']}")
     if late := warning(found["requests"]["overdue"]):
         lines.insert(0, late)
     if found["unfinished_promotions"]:

@@ -11,6 +11,7 @@ from lethe.errors import BadConfiguration
 from lethe.estate.workspace import Workspace
 from lethe.nights import judging
 from lethe.nights.judging import Desk
+from lethe.reports.evidence import newest_page
 from lethe.reports.requests import counts
 from lethe.stages import opening
 
@@ -58,6 +59,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "data_versions": data_versions,
         "register_position": head.position,
         "requests": counts(desk.register, opening.now()),
+        "evidence_page": newest_page(workspace),
         "unfinished_promotions": len(desk.register.open_intents()),
         "night_under_way": workspace.journal.is_file(),
     }

@@ -18,7 +18,7 @@ from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
 from lethe.nights import judging, telling, training, tuning
-from lethe.nights.forgetting.retiring import retire as retire_all
+from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night, say
 from lethe.nights.judging import Desk
 from lethe.nights.training import Trained
@@ -227,15 +227,15 @@ def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:
 
 
 def retire(night: Night) -> dict[str, Any]:
-    """Step 10: destroy what still holds the erased, search, close requests."""
-    done = retire_all(_desk(night), night.name)
+    """Step 10: destroy what still holds the erased, search, close requests, and tell it."""
+    done = retired(_desk(night), night)
     say(
         "retire",
-        f"{done.versions} solution and {done.data_versions} data versions destroyed, "
-        f"{done.rewritten} rewritten, "
-        f"{done.closed + done.not_found} requests closed, {done.waiting} waiting",
+        f"{done['versions']} solution and {done['data_versions']} data versions destroyed, "
+        f"{done['rewritten']} rewritten, "
+        f"{done['closed'] + done['not_found']} requests closed, {done['waiting']} waiting",
     )
-    return asdict(done)
+    return done
 
 
 def forget_studies(night: Night, names: list[str]) -> int:

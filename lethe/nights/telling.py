@@ -16,6 +16,7 @@ from lethe.nights.judging import Desk, tells
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
 from lethe.params import Params
+from lethe.reports.evidence import headline
 from lethe.reports.page import render
 from lethe.reports.requests import counts, listing
 from lethe.solutions.environment import environment
@@ -150,6 +151,8 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"requests: {retired['closed']} closed, {retired['not_found']} not found, "
             f"{requests['open']} open, {requests['overdue']} overdue"
         )
+        if retired.get("evidence"):
+            lines.append(headline(retired["evidence"]))
     lines += [f"report: {path}", "MLflow UI: lethe ui"]
     return {
         "outcome": night["outcome"],

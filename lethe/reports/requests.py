@@ -13,7 +13,7 @@ Which = Literal["open", "due", "closed", "all"]
 
 def listing(register: Register, which: Which, now: int) -> list[dict[str, Any]]:
     """Requests as rows of facts without ids; `now` is Unix seconds."""
-    return [_facts(state, now) for state in register.requests() if _is(which, state, now)]
+    return [told_of(state, now) for state in register.requests() if _is(which, state, now)]
 
 
 def _is(which: Which, state: RequestState, now: int) -> bool:
@@ -48,7 +48,8 @@ def warning(overdue: int) -> str | None:
     return f"OVERDUE: {what} due date; `lethe requests --state due` lists what is due"
 
 
-def _facts(state: RequestState, now: int) -> dict[str, Any]:
+def told_of(state: RequestState, now: int) -> dict[str, Any]:
+    """One request as facts without ids."""
     return {
         "position": state.entry.position,
         "action": str(state.entry.action),

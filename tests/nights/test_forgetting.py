@@ -547,7 +547,7 @@ def ends_as(world: World) -> dict[str, Any]:
 
 def _uncounted(evidence: dict[str, Any]) -> dict[str, Any]:
     """Without how much was searched: a killed night's own evidence lies among it."""
-    for name in ("files_searched", "bytes_searched"):
+    for name in ("files_searched", "bytes_searched", "searched_by_store"):
         del evidence["search"][name]
     return evidence
 

@@ -93,7 +93,11 @@ def outcome(place: Place) -> dict[str, Any]:
         },
         "requests": [(str(state.entry.action), state.state) for state in requests],
         "removed": [state.rows_removed for state in requests],
-        "evidence": sorted(path.name for path in (place.state / "evidence").iterdir()),
+        "evidence": sorted(path.name for path in place.state.glob("evidence/request-*")),
+        "told on evidence pages": [
+            (record["closed"], [record["removed"][name] for name in ("rows", "versions")])
+            for record in map(read_json, place.state.glob("evidence/night-*.json"))
+        ],
         "catalogue": [entry["digest"] for entry in catalogue],
         "held": sorted(path.name for path in place.root.glob(".dvc/cache/files/md5/*/*")),
         "pushed": sorted(path.name for path in place.root.glob(".lethe/remote/files/md5/*/*")),

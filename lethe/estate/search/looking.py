@@ -27,7 +27,7 @@ class Hits:
 
     `short_ids` counts ids that could only be looked for where ids may lie;
     `undecoded_by_store` counts files that could not be decoded to their end, and links, which are
-    not followed.
+    not followed. `searched_by_store` are files and bytes.
     """
 
     files_by_store: dict[str, int]
@@ -35,6 +35,7 @@ class Hits:
     bytes_searched: int
     short_ids: int
     undecoded_by_store: dict[str, int] = field(default_factory=dict)
+    searched_by_store: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -79,13 +80,15 @@ def totals(looked: Iterable[Looked], needles: Needles) -> Hits:
     """What was found, in counts of files."""
     found: Counter[str] = Counter()
     undecoded: Counter[str] = Counter()
-    files = size = 0
+    files, size = Counter[str](), Counter[str]()
     for one in looked:
-        files, size = files + (not one.link), size + one.size
+        files[one.store] += not one.link
+        size[one.store] += one.size
         found[one.store] += bool(one.found)
         undecoded[one.store] += not one.decoded
     short = sum(len(name) < DISTINCTIVE for name in needles.ids)
-    return Hits(dict(+found), files, size, short, dict(+undecoded))
+    each = {store: (files[store], size[store]) for store in sorted(+files)}
+    return Hits(dict(+found), files.total(), size.total(), short, dict(+undecoded), each)
 
 
 def look(workspace: Workspace, needles: Needles, stores: Iterable[Store]) -> Iterator[Looked]:
