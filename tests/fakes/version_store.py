@@ -42,7 +42,7 @@ class MemoryVersions:
 
     def champion(self) -> int | None:
         self.tick("champion")
-        return self.alias
+        return None if self.alias is None else int(str(self.alias))  # a new number, as one reads
 
     def artifact_digest(self, version: int) -> str:
         self.tick("artifact_digest")
