@@ -194,14 +194,14 @@ def _sqlite_file(engine: sa.Engine) -> Path | None:
 
 
 @contextlib.contextmanager
-def transaction(engine: sa.Engine, write: bool, create: bool = False) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine, write: bool) -> Iterator[sa.Connection]:
     """One transaction, committed at the end of the block, rolled back on any exception.
 
     Raises:
-        StoreUnavailable: the file is absent and not to be made, or the database refused.
+        StoreUnavailable: the file is absent, or the database refused.
     """
     file = _sqlite_file(engine)
-    if file is not None and not create and not file.exists():
+    if file is not None and not file.exists():
         raise StoreUnavailable(f"there is no register at {file.name}")
     try:
         options = engine.execution_options(lethe_write=write)
@@ -252,7 +252,7 @@ def create(engine: sa.Engine, wait_seconds: float) -> None:
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"the register's file cannot be made: {error.strerror}") from error
-    with exclusive(engine, wait_seconds), transaction(engine, True, create=True) as connection:
+    with exclusive(engine, wait_seconds), transaction(engine, write=True) as connection:
         _METADATA.create_all(connection)
 
 

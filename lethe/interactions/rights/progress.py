@@ -195,11 +195,11 @@ def checked_extensions(
         ArtifactCorrupt: one was edited, dropped, reordered, or extends what it may not.
     """
     found: dict[int, Extension] = {}
-    previous = _GENESIS
+    previous, asked = _GENESIS, {entry.position: entry for entry in entries}
     for number, one in enumerate(extensions, start=1):
         if one.number != number or one.previous != previous or one.position in found:
             raise ArtifactCorrupt(f"the register's chain of extensions is broken at {number}")
-        entry = entries[one.position - 1] if 0 < one.position <= len(entries) else None
+        entry = asked.get(one.position)
         if entry is None or one != _after(previous, number, entry, one.reason, one.at):
             raise ArtifactCorrupt(f"the register's extension {number} was edited")
         found[one.position], previous = one, one.digest

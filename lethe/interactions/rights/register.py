@@ -265,7 +265,8 @@ class Register:
         """Write an intent down durably; the number that `done` and `abort` take."""
         with ledger.transaction(self.engine, write=True) as connection:
             done = connection.execute(ledger.INTENTS.insert().values(**asdict(intent)))
-            return int((done.inserted_primary_key or (0,))[0])
+            [number] = list(done.inserted_primary_key or ())
+            return int(number)
 
     def done(self, intent_id: int, at: int) -> None:
         """The alias points to the intended version. Repeating it changes nothing."""

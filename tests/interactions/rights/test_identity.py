@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from lethe.interactions.rights.identity import (
     Identities,
     Keys,
     canonical_id,
+    every_pseudonym,
     id_fault,
     key_fingerprint,
     pseudonym,
@@ -157,3 +159,44 @@ def test_a_second_erasure_after_a_return_is_an_erasure() -> None:
     )
     [found] = Identities(KEYS, standing).resolve(["u1"])
     assert (found.pseudonym, found.erased, found.not_before) == (lives[1][0], True, 1_000)
+
+
+def test_256_letters_are_allowed_too() -> None:
+    assert canonical_id("x" * 256) == "x" * 256
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [(0x034F,), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180C, 0x180D, 0x180F),
+     range(0xFE00, 0xFE10), (0x3164,), (0xFFA0,), range(0xE0100, 0xE01F0)],
+)  # fmt: skip
+def test_every_letter_that_takes_no_room_is_refused_and_its_neighbours_are_not(
+    codes: Sequence[int],
+) -> None:
+    assert {id_fault(f"a{chr(code)}b") for code in codes} == {"an invisible character in the id"}
+    for code in (codes[0] - 1, codes[-1] + 1):
+        assert id_fault(f"a{chr(code)}b") != "an invisible character in the id"
+
+
+def test_an_id_in_any_script_may_hold_a_plain_space_and_no_control_character() -> None:
+    assert canonical_id(" \u00c9mile Zola ") == "\u00c9mile Zola"
+    assert id_fault("\u00e9\t") == "a control character in the id"
+
+
+def test_letters_fold_to_a_lower_code_as_to_a_higher() -> None:
+    assert (canonical_id("\u017f", True), canonical_id("S", True)) == ("s", "s")
+
+
+@pytest.mark.parametrize("size", [31, 33, 0])
+@pytest.mark.parametrize("which", ["pseudonym", "tombstone"])
+def test_a_key_of_another_length_is_named(size: int, which: str) -> None:
+    sizes = {"pseudonym": bytes(range(32)), "tombstone": bytes(32), which: bytes(size)}
+    with pytest.raises(BadConfiguration, match=f"the {which} key has {size} bytes, not 32"):
+        Keys(**sizes)
+
+
+def test_somebody_has_a_name_for_each_life() -> None:
+    lives = [_life("u1", epoch) for epoch in range(3)]
+    standing = Standing(reconsented={lives[0][1]: 1_000, lives[1][1]: 2_000})
+    assert every_pseudonym(KEYS, standing, "u1") == [name for name, _ in lives]
+    assert every_pseudonym(KEYS, standing, "u2") == [_life("u2", 0)[0]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +16,21 @@ from hypothesis import strategies as st
 
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
 from lethe.interactions.rights.deadlines import EXTENDED_MONTHS, due_date
-from lethe.interactions.rights.register import Action, Closure, Register, Request
+from lethe.interactions.rights.progress import (
+    Extension,
+    RequestState,
+    checked_extensions,
+    extended,
+    sift,
+    state_of,
+)
+from lethe.interactions.rights.register import Action, Closure, Entry, Register, Request
+from lethe.interactions.rights.standing import Fold
 
 A, B, C = (frozenset({letter * 64}) for letter in "abc")
 RECEIVED = int(datetime(2025, 1, 31, 12, tzinfo=UTC).timestamp())
 DAY = 86_400
+GENESIS_OF_EXTENSIONS = "88db6cf4d1542569924a0c92a09606f383e7f26a0f2277448f2ea6acccef52a9"
 
 
 def ask(action: Action, who: frozenset[str], received: int = RECEIVED) -> Request:
@@ -155,3 +167,94 @@ def test_an_absent_register_is_not_made_by_an_extension(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         absent.extend([A], "complex", RECEIVED)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_request_is_overdue_a_second_after_its_due_date_while_it_is_open(
+    register: Register,
+) -> None:
+    erased = register.requests()[0]
+    assert [erased.overdue(erased.due + more) for more in (-1, 0, 1)] == [False, False, True]
+    closed = replace(erased, state="closed", closed_at=RECEIVED)
+    assert [closed.overdue(closed.due + more) for more in (-1, 0, 1)] == [False] * 3
+
+
+def test_extensions_made_one_after_another_are_one_chain_whatever_their_order(
+    register: Register,
+) -> None:
+    register.append([ask(Action.OBJECT, C)])
+    made = [register.extend([who], "complex", RECEIVED + DAY)[0] for who in (B, A, C)]
+    assert [(one.number, one.position) for one in made] == [(1, 2), (2, 1), (3, 3)]
+    assert [one.previous for one in made[1:]] == [one.digest for one in made[:2]]
+    assert [state.extension for state in register.requests()] == [made[1], made[0], made[2]]
+
+
+def test_extensions_made_at_once_are_one_chain_too(register: Register) -> None:
+    made = register.extend([B, A], "complex", RECEIVED + DAY)
+    assert [(one.number, one.position) for one in made] == [(1, 1), (2, 2)]
+    assert made[1].previous == made[0].digest
+    assert tuple(state.extension for state in register.requests()) == made
+
+
+def _chain(count: int) -> list[Entry]:
+    requests = [Request(Action.OBJECT, f"{number:064x}", RECEIVED) for number in range(count)]
+    return sift(requests, [])[0]
+
+
+def _states(chain: list[Entry]) -> list[RequestState]:
+    standing = Fold(chain).standing()
+    return [RequestState(one, *state_of(one, standing, {}, None, 0)) for one in chain]
+
+
+def _extended(chain: list[Entry]) -> list[Extension]:
+    people = [frozenset({entry.tombstone}) for entry in chain]
+    return extended(people, "complex", RECEIVED, _states(chain))
+
+
+def test_three_hundred_extensions_are_one_chain() -> None:
+    chain = _chain(300)
+    made = _extended(chain)
+    copied = [replace(one, number=int(str(one.number))) for one in made]
+    assert list(checked_extensions(copied, chain).values()) == made
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"number": 1}, {"number": 3}, {"previous": "0" * 64}, {"previous": "f" * 64}, {"position": 1}],
+    ids=["lower number", "higher number", "lower digest", "higher digest", "same request"],
+)
+def test_an_extension_that_does_not_follow_the_one_before_breaks_their_chain(
+    changes: dict[str, Any],
+) -> None:
+    chain = _chain(3)
+    first, second, _ = _extended(chain)
+    with pytest.raises(ArtifactCorrupt, match="chain of extensions is broken at 2"):
+        checked_extensions([first, replace(second, **changes)], chain)
+
+
+@pytest.mark.parametrize("position", [-1, 0, 4, 9])
+def test_an_extension_of_no_request_was_edited(position: int) -> None:
+    chain = _chain(3)
+    first, second, _ = _extended(chain)
+    with pytest.raises(ArtifactCorrupt, match="extension 2 was edited"):
+        checked_extensions([first, replace(second, position=position)], chain)
+
+
+def test_the_chain_of_extensions_begins_where_every_one_begins() -> None:
+    assert _extended(_chain(1))[0].previous == GENESIS_OF_EXTENSIONS
+
+
+def test_a_request_is_verified_by_a_version_certified_at_its_place_or_later() -> None:
+    entry = _chain(2)[1]
+    standing = Fold([entry]).standing()
+    found = [state_of(entry, standing, {2: 7}, None, at)[0] for at in (0, 1, 2, 3)]
+    assert found == ["purged", "purged", "verified", "verified"]
+
+
+def test_of_what_was_removed_the_larger_count_is_told() -> None:
+    [entry] = _chain(1)
+    standing = Fold([entry]).standing()
+    assert state_of(entry, standing, {}, None, 0) == ("received", 0, False, None, None)
+    for purged, closed in ((3, 9), (9, 3)):
+        closure = Closure(1, "closed", "e" * 64, 5, closed)
+        told = state_of(entry, standing, {1: purged}, closure, 0)
+        assert told == ("closed", 9, True, 5, "e" * 64)

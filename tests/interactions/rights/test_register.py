@@ -355,7 +355,8 @@ def test_a_killed_appender_leaves_whole_entries_and_a_free_lock(
 ) -> None:
     script = _APPENDER.replace("range(15)", "range(10**6)")
     worker = subprocess.Popen([sys.executable, "-c", script, place.url, "1"])
-    while register.head().position < 5:
+    patient = Register.open(place.url, wait_seconds=20)
+    while patient.head().position < 5:
         assert worker.poll() is None
     worker.kill()
     worker.wait(10)
@@ -500,8 +501,8 @@ def _answers_alike(empty: str, batches: list[list[Request]]) -> None:
 SCHEMA = {
     "entries": "position BIGINT PK, action VARCHAR(24), tombstone VARCHAR(64), received BIGINT, "
     "due BIGINT, reason VARCHAR(64), previous VARCHAR(64), digest VARCHAR(64)",
-    "extensions": "number BIGINT PK, position BIGINT, due BIGINT, reason VARCHAR(64), at BIGINT, "
-    "previous VARCHAR(64), digest VARCHAR(64)",
+    "extensions": "number BIGINT PK, position BIGINT UNIQUE, due BIGINT, reason VARCHAR(64), "
+    "at BIGINT, previous VARCHAR(64), digest VARCHAR(64)",
     "merges": "number BIGINT PK, one VARCHAR(64), other VARCHAR(64), position BIGINT, at BIGINT, "
     "previous VARCHAR(64), digest VARCHAR(64)",
     "purges": "id INTEGER PK COUNTS, position BIGINT, rows BIGINT",
@@ -516,7 +517,9 @@ SCHEMA = {
 def _described(column: sa.Column[object]) -> str:
     words = [column.name, str(column.type)]
     words += ["PK"] * column.primary_key + ["NULL"] * bool(column.nullable)
-    return " ".join(words + ["COUNTS"] * (column.primary_key and column.autoincrement == "auto"))
+    words += ["UNIQUE"] * bool(column.unique)
+    counts = column.primary_key and column.autoincrement is not False
+    return " ".join(words + ["COUNTS"] * counts)
 
 
 def test_the_tables_are_these_and_no_others() -> None:
