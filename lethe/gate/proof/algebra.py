@@ -54,7 +54,7 @@ def predictions(observed: Any, X: Doubles, Y: Doubles) -> Doubles:
     """x_u . y_i on each observed pair, in the order of `observed.data`: float64 (nnz,)."""
     rows = np.repeat(np.arange(observed.shape[0]), np.diff(observed.indptr))
     found = np.empty(observed.nnz)
-    step = max(1, _BLOCK_CELLS // max(1, X.shape[1]))
+    step = max(1, _BLOCK_CELLS // X.shape[1])
     for first in range(0, observed.nnz, step):
         part = slice(first, first + step)
         found[part] = np.einsum("kf,kf->k", X[rows[part]], Y[observed.indices[part]])

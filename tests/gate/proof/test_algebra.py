@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,103 @@ def test_an_item_without_equations_leaves_no_residual_unless_it_has_factors() ->
     assert item_sides(confidence, X, Y, 1.0).relative()[1] == 0
     Y[1] = 0.1
     assert item_sides(confidence, X, Y, 1.0).relative()[1] == pytest.approx(1.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=40), st.integers(1, 9))
+def test_a_block_is_as_long_as_the_limits_of_pairs_and_rows_allow(
+    lengths: list[int], limit: int
+) -> None:
+    indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    matrix = sparse.csr_matrix(
+        (np.ones(indptr[-1]), np.zeros(indptr[-1], dtype=np.int32), indptr),
+        shape=(len(lengths), 1),
+    )
+    expected, first = [], 0
+    while first < len(lengths):
+        last = first + 1
+        while (
+            last < len(lengths)
+            and last - first < limit
+            and indptr[last + 1] - indptr[first] <= limit
+        ):
+            last += 1
+        expected.append(slice(first, last))
+        first = last
+    kept, algebra._BLOCK_PAIRS = algebra._BLOCK_PAIRS, limit
+    try:
+        assert list(itertools.islice(blocks(matrix), 100)) == expected
+    finally:
+        algebra._BLOCK_PAIRS = kept
+
+
+def test_three_hundred_rows_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(algebra, "_BLOCK_PAIRS", 100)
+    matrix = sparse.csr_matrix(np.ones((300, 1)))
+    assert len(list(itertools.islice(blocks(matrix), 50))) == 3
+
+
+@pytest.mark.parametrize(("cells", "size"), [(56, 11), (10, 2), (5, 1), (3, 1)])
+def test_predictions_are_made_for_no_more_pairs_at_once_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, cells: int, size: int
+) -> None:
+    confidence, X, Y = drawn(3)
+    whole, sizes, plain = predictions(confidence, X, Y), list[int](), np.einsum
+
+    def noted(form: str, one: Dense, other: Dense) -> Dense:
+        sizes.append(len(one))
+        return plain(form, one, other)
+
+    monkeypatch.setattr(algebra, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(np, "einsum", noted)
+    assert predictions(confidence, X, Y).tolist() == whole.tolist()
+    full, rest = divmod(confidence.nnz, size)
+    assert sizes == [size] * full + [rest] * bool(rest)
+
+
+@pytest.mark.parametrize(("cells", "size"), [(45, 2), (60, 3), (3, 1), (1 << 20, 30)])
+def test_histories_of_one_length_are_solved_for_no_more_at_once_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, cells: int, size: int
+) -> None:
+    monkeypatch.setattr(algebra, "_BLOCK_CELLS", cells)
+    Y = np.random.default_rng(1).normal(size=(9, 5))
+    confidence = sparse.csr_matrix(np.tile([2.0, 0, 3.0, 0, 1.5, 0, 0, 0, 0], (30, 1)))
+    fold_in, sizes = FoldIn(Y, 1.0), list[int]()
+    short = fold_in._short
+
+    def noted(confidence: Any, rows: Any, length: int) -> Dense:
+        assert length == 4
+        sizes.append(len(rows))
+        return short(confidence, rows, length)
+
+    monkeypatch.setattr(fold_in, "_short", noted)
+    found = fold_in(confidence)
+    full, rest = divmod(30, size)
+    assert sizes == [size] * full + [rest] * bool(rest)
+    np.testing.assert_allclose(found, np.tile(found[0], (30, 1)))
+    C, P = dense_of(confidence)
+    H = (Y.T * C[0]) @ Y + np.eye(5)
+    np.testing.assert_allclose(found[0], np.linalg.solve(H, (Y.T * C[0]) @ P[0]))
+
+
+@pytest.mark.parametrize("width", [1, 4, 5, 8])
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 8, 9])
+def test_a_history_of_any_length_beside_any_width_is_folded_in_exactly(
+    width: int, length: int
+) -> None:
+    """One user alone, on no other items than these: nothing to borrow a padded place from."""
+    Y = np.random.default_rng(length).normal(size=(length, width))
+    confidence = sparse.csr_matrix(np.linspace(0.5, 3.0, length)[None, :])
+    H = (Y.T * confidence.toarray()[0]) @ Y + 2.0 * np.eye(width)
+    expected = np.linalg.solve(H, Y.T @ confidence.toarray()[0])
+    np.testing.assert_allclose(FoldIn(Y, 2.0)(confidence)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_residual_is_a_share_of_its_sides_however_small_they_are() -> None:
+    sides = algebra.ItemSides(
+        np.array([[3e-9, 0.0], [0.0, 0.0], [1.0, 1.0]]),
+        np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]),
+        np.ones(3),
+    )
+    with np.errstate(all="raise"):
+        assert sides.relative().tolist() == [1.0, 0.0, 0.0]

@@ -134,3 +134,121 @@ def test_members_are_drawn_once_each_and_never_without_a_history() -> None:
     csr = sparse.csr_matrix(np.array([[1.0], [0.0], [1.0]]))
     csr.eliminate_zeros()
     assert controls.members(csr, 400, np.random.default_rng(0)).tolist() == [0, 2]
+
+
+def test_of_as_many_as_there_are_everybody_is_drawn_and_of_fewer_no_one_twice() -> None:
+    csr = sparse.csr_matrix(np.ones((50, 1)))
+    draw = np.random.default_rng(0)
+    assert controls.members(csr, 50, draw).tolist() == list(range(50))
+    few = controls.members(csr, 20, draw)
+    assert (len(few), (np.diff(few) > 0).all()) == (20, True)
+
+
+class _Draw:
+    """Takes the first of whatever there is to draw from, and remembers what there was."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def choice(self, among: Any, size: Any = None, replace: bool = True) -> Any:
+        found = np.arange(among) if np.isscalar(among) else np.asarray(among)
+        self.seen.append(found.tolist())
+        if size is None:
+            return found[0]
+        assert replace is False
+        return found[:size]
+
+
+@pytest.mark.parametrize(
+    ("length", "window"),
+    [(1, (1, 32)), (17, (1, 32)), (18, (2, 33)), (50, (34, 65)), (85, (69, 100)),
+     (100, (69, 100)), (1_000, (69, 100))],
+)  # fmt: skip
+def test_somebody_alike_is_one_of_the_thirty_two_whose_histories_are_nearest(
+    length: int, window: tuple[int, int]
+) -> None:
+    """A hundred people with 1 to 100 items, beside two who have none."""
+    lengths = np.array([0, *range(100, 0, -1), 0])
+    matrix = sparse.csr_matrix(np.arange(100)[None, :] < lengths[:, None], dtype=float)
+    draw = _Draw()
+    controls.alike(matrix, np.array([length]), draw)  # type: ignore[arg-type]
+    [seen] = draw.seen
+    assert [int(lengths[row]) for row in seen] == list(range(window[0], window[1] + 1))
+
+
+def test_of_few_people_anybody_with_a_history_is_alike() -> None:
+    matrix = sparse.csr_matrix(np.array([[1.0, 0], [0, 0], [1, 1], [0, 1]]))
+    matrix.eliminate_zeros()
+    draw = _Draw()
+    controls.alike(matrix, np.array([1]), draw)  # type: ignore[arg-type]
+    assert draw.seen == [[0, 3, 2]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "length", "split"),
+    [(10, 10, 7, (4, 3)), (10, 10, 8, (4, 4)), (2, 10, 7, (2, 5)), (10, 1, 7, (6, 1)),
+     (2, 2, 9, (2, 2)), (10, 10, 1, (1, 0)), (10, 0, 6, (6, 0)), (10, 10, 20, (10, 10))],
+)  # fmt: skip
+def test_an_invented_history_is_half_of_one_and_half_of_another_or_what_there_is(
+    first: int, second: int, length: int, split: tuple[int, int]
+) -> None:
+    dense = np.zeros((2, first + second + 1))
+    dense[0, :first], dense[1, first : first + second], dense[:, -1] = 2.0, 3.0, [2.0, 9.0]
+    matrix = sparse.csr_matrix(dense[:, np.r_[0 : first + second]])
+    draw = np.random.default_rng(0)
+    for _ in range(5):
+        items, values = controls._crossed(matrix, 0, 1, length, draw)
+        assert ((values == 2.0).sum(), (values == 3.0).sum()) == split
+        assert (np.diff(items) > 0).all()
+        assert values.tolist() == [2.0 if item < first else 3.0 for item in items]
+
+
+def test_of_what_two_share_nothing_is_taken_twice() -> None:
+    matrix = sparse.csr_matrix(np.array([[2.0, 2.0, 2.0, 0.0], [3.0, 3.0, 3.0, 3.0]]))
+    items, values = controls._crossed(matrix, 0, 1, 4, np.random.default_rng(0))
+    assert (items.tolist(), values.tolist()) == ([0, 1, 2, 3], [2.0, 2.0, 2.0, 3.0])
+
+
+def test_a_neighbour_shares_an_item_and_may_be_the_user() -> None:
+    matrix = sparse.csr_matrix(np.array([[1.0, 0, 0, 1.0], [0, 1.0, 0, 1.0], [0, 0, 1.0, 0]]))
+    draw = _Draw()
+    controls._neighbour(matrix, matrix.tocsc(), 1, draw)  # type: ignore[arg-type]
+    assert draw.seen == [[1, 3], [1]]
+    draw = _Draw()
+    controls._neighbour(matrix, matrix.tocsc(), 0, draw)  # type: ignore[arg-type]
+    assert draw.seen == [[0, 3], [0]]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_a_share_does_not_depend_on_the_scale_of_the_weights(scale: float) -> None:
+    confidence, _, Y, field = scene(6)
+    scaled = Field(field.gradient, Y, field.weights * scale, field.fold_in)
+    plain, other = (People.of(confidence[:6], one) for one in (field, scaled))
+    np.testing.assert_allclose(other.size, plain.size * scale, rtol=1e-9)
+    np.testing.assert_allclose(other.alone(), plain.alone(), rtol=1e-9)
+    np.testing.assert_allclose(other.jointly(), plain.jointly(), rtol=1e-7, atol=1e-9)
+
+
+def test_somebody_who_adds_nothing_is_not_measured_and_disturbs_nobody() -> None:
+    confidence, _, _, field = scene(7)
+    empty = sparse.csr_matrix((1, confidence.shape[1]))
+    mixed = People.of(sparse.vstack([confidence[:2], empty, confidence[2:4]], "csr"), field)
+    plain = People.of(confidence[:4], field)
+    with np.errstate(all="raise"):
+        for found, expected in (
+            (mixed.alone(), plain.alone()),
+            (mixed.jointly(), plain.jointly()),
+        ):
+            np.testing.assert_allclose(found[[0, 1, 3, 4]], expected, rtol=1e-9)
+            assert np.isnan(found[2])
+        assert np.isnan(People.of(empty, field).jointly()).tolist() == [True]
+        assert People.of(confidence[:0], field).jointly().tolist() == []
+    one = People.of(confidence[:1], field)
+    np.testing.assert_allclose(one.jointly(), one.alone(), rtol=1e-9)
+
+
+def test_what_pulls_is_summed_over_all_items_under_their_weights() -> None:
+    _, _, Y, field = scene(8)
+    W = np.diag(field.weights)
+    np.testing.assert_allclose(field.pull, Y.T @ W @ field.gradient, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(field.gram, Y.T @ W @ Y, rtol=1e-9, atol=1e-12)

@@ -80,8 +80,8 @@ def contribution(  # noqa: PLR0913
     """
     draw = np.random.default_rng(seed)
     members = controls.members(objective.confidence, CONTROLS, draw)
-    usual = np.median(People.of(objective.confidence[members], field).size) if len(members) else 0.0
-    least = float(usual) * _NEGLIGIBLE
+    usual = float(np.median(People.of(objective.confidence[members], field).size))
+    least = usual * _NEGLIGIBLE
     groups, adjusted = _measured(objective, field, suspects, least)
     lengths = _lengths(objective, members, groups, draw)
     unseen = controls.never_seen(objective.confidence, lengths, draw)
