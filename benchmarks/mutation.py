@@ -1,11 +1,15 @@
 """How many faults in the verifier's own code do its tests notice?
 
-    python benchmarks/mutation.py [--only NAME ...] [--into FILE] [--tool COMMAND]
+    python benchmarks/mutation.py [--only NAME ...] [--keep FOLDER] [--into FILE] [--tool COMMAND]
 
 Changes one operator, number, decorator, exception, loop or branch of verification, promotion and
 the register at a time, in a copy of the tracked files, and runs the tests of that module. At each
 place one change of a kind is drawn (an operator has up to eleven others); annotations are left
-out, for nothing evaluates them. Prints the survivors and writes docs/verification-mutation.md.
+out, for nothing evaluates them. Law tests run derandomized and do not shrink what they find.
+
+Prints the survivors and writes docs/verification-mutation.md from everything in `--keep`, one file
+for each module, so that modules may be measured one at a time or side by side. Survivors that
+cannot change what the code does stand in benchmarks/survivors.py, each with its reason.
 The tool is cosmic-ray; it is no dependency of the project, and may live in another environment.
 """
 
@@ -13,6 +17,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import dataclasses
+import json
 import os
 import random
 import shutil
@@ -20,42 +27,58 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.survivors import Survivor, Tally, file_of, kept, page, told  # noqa: E402
+
 PROOF, RIGHTS = "tests/gate/proof", "tests/interactions/rights"
 FROZEN = "tests/gate/test_frozen.py"
-ALGEBRA = tuple(f"{PROOF}/test_{name}.py" for name in ("algebra", "contribution", "mutants"))
+
+
+def _of(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/test_{name}.py" for name in names)
+
+
+ALGEBRA = _of(PROOF, "algebra", "als_layers", "contribution", "mutants")
+EQUATIONS = _of(PROOF, "als_layers", "mutants")
+PRESENCE = _of(PROOF, "presence", "als_layers", "contribution", "mutants")
+SHARES = _of(PROOF, "contribution", "als_layers", "presence", "mutants")
+LAYERS = _of(PROOF, "told", "layers", "mutants")
+REGISTER = _of(RIGHTS, "ledger", "register", "progress")
 
 # What is changed -> the tests that must notice, the quick ones first.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "lethe/gate/promotion.py": (
-        "tests/gate/test_promotion.py",
-        "tests/gate/test_promotion_recovery.py",
-        "tests/gate/test_promotion_race.py",
+    "lethe/gate/promotion.py": _of(
+        "tests/gate", "promotion", "promotion_again", "promotion_recovery", "promotion_race"
     ),
-    "lethe/interactions/rights/register.py": (RIGHTS,),
-    "lethe/interactions/rights/ledger.py": (RIGHTS,),
-    "lethe/interactions/rights/standing.py": (RIGHTS,),
-    "lethe/gate/proof/report.py": (f"{PROOF}/test_report.py", f"{PROOF}/test_layers.py"),
-    "lethe/gate/proof/layers.py": (f"{PROOF}/test_layers.py", f"{PROOF}/test_mutants.py"),
-    "lethe/gate/proof/verification.py": (f"{PROOF}/test_layers.py", f"{PROOF}/test_mutants.py"),
-    "lethe/gate/proof/case.py": (f"{PROOF}/test_layers.py", f"{PROOF}/test_mutants.py"),
-    "lethe/gate/proof/certificate.py": (f"{PROOF}/test_certificate.py",),
-    "lethe/gate/proof/retained.py": (f"{PROOF}/test_retained.py",),
+    "lethe/interactions/rights/register.py": REGISTER,
+    "lethe/interactions/rights/ledger.py": REGISTER,
+    "lethe/interactions/rights/standing.py": _of(RIGHTS, "standing_table", "standing", "register"),
+    "lethe/interactions/rights/progress.py": _of(RIGHTS, "progress", "standing", "register"),
+    "lethe/interactions/rights/deadlines.py": _of(RIGHTS, "standing", "progress"),
+    "lethe/interactions/rights/identity.py": _of(RIGHTS, "identity"),
+    "lethe/gate/proof/report.py": _of(PROOF, "told", "report", "layers"),
+    "lethe/gate/proof/layers.py": LAYERS,
+    "lethe/gate/proof/verification.py": LAYERS,
+    "lethe/gate/proof/case.py": LAYERS,
+    "lethe/gate/proof/certificate.py": _of(PROOF, "certificate"),
+    "lethe/gate/proof/retained.py": _of(PROOF, "definition", "retained"),
     "lethe/gate/proof/algebra.py": ALGEBRA,
-    "lethe/gate/proof/als/equations.py": ALGEBRA,
-    "lethe/gate/proof/als/objective.py": ALGEBRA,
-    "lethe/gate/proof/als/stationarity.py": ALGEBRA,
-    "lethe/gate/proof/als/contribution.py": ALGEBRA,
-    "lethe/gate/proof/als/presence.py": ALGEBRA,
-    "lethe/gate/proof/als/controls.py": ALGEBRA,
+    "lethe/gate/proof/als/equations.py": EQUATIONS,
+    "lethe/gate/proof/als/objective.py": EQUATIONS,
+    "lethe/gate/proof/als/stationarity.py": EQUATIONS,
+    "lethe/gate/proof/als/contribution.py": SHARES,
+    "lethe/gate/proof/als/presence.py": PRESENCE,
+    "lethe/gate/proof/als/controls.py": SHARES,
 }
 CONFIG = """[cosmic-ray]
 module-path = "{module}"
-timeout = 120.0
+timeout = {timeout:.0f}.0
 excluded-modules = []
 test-command = "{command}"
 [cosmic-ray.distributor]
@@ -63,14 +86,14 @@ name = "local"
 """
 
 
-@dataclass(frozen=True)
-class Tally:
-    """One module: mutants run, mutants noticed, and where the others are."""
-
-    module: str
-    run: int
-    killed: int
-    survivors: tuple[str, ...]
+# Appended to the copy's conftest.py: a law that fails has done its work.
+PROFILE = """
+from hypothesis import Phase, settings
+settings.register_profile(
+    "mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile("mutation")
+"""
 
 
 def copied(into: Path) -> None:
@@ -139,57 +162,64 @@ def thin_out(session: Path, source: str, draw: random.Random, most: int) -> int:
     return len(kept)
 
 
-def survivors(session: Path) -> Iterator[str]:
-    """Line and operator of each mutant that no test noticed."""
+def survivors(session: Path, source: str) -> Iterator[Survivor]:
+    """Each mutant that no test noticed."""
+    lines = source.splitlines()
     with sqlite3.connect(session) as database:
-        yield from (
-            f"{row}: {operator.removeprefix('core/')} in {name or 'the module'}"
-            for operator, row, name in database.execute(
-                "SELECT operator_name, start_pos_row, definition_name FROM mutation_specs "
-                "JOIN work_results USING (job_id) WHERE test_outcome = 'SURVIVED' "
-                "ORDER BY start_pos_row, operator_name"
-            )
-        )
+        for operator, row, name in database.execute(
+            "SELECT operator_name, start_pos_row, definition_name FROM mutation_specs "
+            "JOIN work_results USING (job_id) WHERE test_outcome IS NOT 'KILLED' "
+            "ORDER BY start_pos_row, operator_name"
+        ):
+            text, kind = lines[row - 1].strip(), operator.removeprefix("core/")
+            yield Survivor(row, text, kind, name or "the module")
 
 
 def measure(module: str, seed: int, tool: str, most: int) -> Tally:
     """Mutate one module in a copy and run its tests on every mutant."""
-    tests = " ".join((*TARGETS[module], FROZEN))
-    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {tests}"
+    tests = ["-q", "-x", "-p", "no:cacheprovider", *TARGETS[module], FROZEN]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "tree"
         root.mkdir()
         copied(root)
+        with (root / "conftest.py").open("a", encoding="utf-8") as settings:
+            settings.write(PROFILE)
         session, config = Path(folder) / "session.sqlite", Path(folder) / "config.toml"
-        config.write_text(CONFIG.format(module=module, command=command), encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {"PYTHONPATH": str(root)}
 
         def call(*words: str) -> None:
             subprocess.run(words, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
 
-        call(*command.split())  # the tests pass before anything is changed
-        call(tool, "init", str(config), str(session))
-        count = thin_out(session, (root / module).read_text("utf-8"), random.Random(seed), most)  # noqa: S311
-        call(tool, "exec", str(config), str(session))
-        left = tuple(survivors(session))
-        return Tally(module, count, count - len(left), left)
+        with warmed(Path(folder) / "socket", root, environment) as ask:
+            began = time.monotonic()
+            call(*ask, *tests)  # they pass before anything is changed
+            patience = 20 + 3 * (time.monotonic() - began)
+            command = " ".join((*ask, *tests))
+            text = CONFIG.format(module=module, command=command, timeout=patience)
+            config.write_text(text, encoding="utf-8")
+            source = (root / module).read_text("utf-8")
+            call(tool, "init", str(config), str(session))
+            count = thin_out(session, source, random.Random(seed), most)  # noqa: S311
+            call(tool, "exec", str(config), str(session))
+            call(*ask, *tests)  # and they still do: nothing else made them fail meanwhile
+        left = tuple(survivors(session, source))
+        return Tally(module, count, count - len(left), seed, left)
 
 
-def page(tallies: list[Tally]) -> str:
-    """The document: a table, and every survivor by module and line."""
-    run, killed = sum(one.run for one in tallies), sum(one.killed for one in tallies)
-    lines = [
-        "# The verifier's own tests, measured\n",
-        "Written by `benchmarks/mutation.py`; do not edit. A change of a kind at each place.\n",
-        "| Module | Mutants | Noticed | Share |",
-        "|---|---:|---:|---:|",
-        *(f"| `{t.module}` | {t.run} | {t.killed} | {t.killed / t.run:.1%} |" for t in tallies),
-        f"| **all** | {run} | {killed} | {killed / run:.1%} |\n",
-        "## Survivors\n",
-    ]
-    for one in tallies:
-        lines += [f"- `{one.module}` line {text}" for text in one.survivors]
-    return "\n".join(lines) + "\n"
+@contextlib.contextmanager
+def warmed(address: Path, root: Path, environment: dict[str, str]) -> Iterator[tuple[str, ...]]:
+    """The words that run pytest in a fork of one that has done its imports."""
+    warm = str(ROOT / "benchmarks" / "warm.py")
+    words = [sys.executable, warm, "serve", str(address)]
+    with subprocess.Popen(words, cwd=root, env=environment) as server:
+        try:
+            while not address.exists():
+                if server.poll() is not None:
+                    raise RuntimeError("the server of forks did not start")
+                time.sleep(0.1)
+            yield sys.executable, "-S", warm, "run", str(address)
+        finally:
+            server.terminate()
 
 
 def main() -> None:
@@ -198,17 +228,19 @@ def main() -> None:
     options.add_argument("--tool", default="cosmic-ray", help="the command")
     options.add_argument("--most", type=int, default=10_000, help="mutants a module, drawn")
     options.add_argument("--seed", type=int, default=20240301)
+    options.add_argument("--keep", type=Path, default=None, help="results of earlier runs")
     options.add_argument("--into", type=Path, default=ROOT / "docs" / "verification-mutation.md")
     given = options.parse_args()
-    tallies = []
-    for module in TARGETS:
-        if not given.only or any(part in module for part in given.only):
-            tallies.append(measure(module, given.seed, given.tool, given.most))
-            one = tallies[-1]
-            print(f"{module}: {one.killed} of {one.run} noticed", flush=True)
-            for text in one.survivors:
-                print(f"  line {text}", flush=True)
-    given.into.write_text(page(tallies), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as fresh:
+        folder = given.keep or Path(fresh)
+        folder.mkdir(parents=True, exist_ok=True)
+        for module in TARGETS:
+            if not given.only or any(part in module for part in given.only):
+                one = measure(module, given.seed, given.tool, given.most)
+                text = json.dumps(dataclasses.asdict(one), indent=1)
+                file_of(folder, module).write_text(text, encoding="utf-8")
+                told(one)
+        given.into.write_text(page(kept(folder, TARGETS)), encoding="utf-8")
 
 
 if __name__ == "__main__":

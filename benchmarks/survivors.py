@@ -1,0 +1,128 @@
+"""What mutation left over: survivors, those among them that change nothing, and the page.
+
+A survivor is held equivalent by its module, a part of its line's text, and the operator (a pattern
+of `fnmatch`). A mutant that a test does notice is counted as killed, whatever stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """Changes by `operator` on a line with `text` in `module` do nothing, because of `reason`."""
+
+    module: str
+    text: str
+    operator: str
+    reason: str
+
+
+KNOWN: tuple[Equivalent, ...] = ()
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A mutant that no test noticed: its line, as number and text, the operator, and in what."""
+
+    line: int
+    text: str
+    operator: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One module: mutants run, mutants noticed, the draw, and the others."""
+
+    module: str
+    run: int
+    killed: int
+    seed: int
+    survivors: tuple[Survivor, ...]
+
+    @property
+    def equivalent(self) -> int:
+        """Survivors that change nothing."""
+        return sum(self.reason(one) is not None for one in self.survivors)
+
+    def reason(self, one: Survivor) -> str | None:
+        """Why a survivor changes nothing, or None."""
+        return next(
+            (
+                known.reason
+                for known in KNOWN
+                if self.module.endswith(known.module)
+                and known.text in one.text
+                and fnmatchcase(one.operator, known.operator)
+            ),
+            None,
+        )
+
+
+def kept(folder: Path, modules: Iterable[str]) -> list[Tally]:
+    """What was measured, in the order given."""
+    found = []
+    for module in modules:
+        file = file_of(folder, module)
+        if file.is_file():
+            held = json.loads(file.read_text(encoding="utf-8"))
+            left = tuple(Survivor(**one) for one in held.pop("survivors"))
+            found.append(Tally(**held, survivors=left))
+    return found
+
+
+def file_of(folder: Path, module: str) -> Path:
+    """Where a module's tally is kept."""
+    return folder / f"{module.removesuffix('.py').replace('/', '.')}.json"
+
+
+def _row(name: str, run: int, killed: int, equivalent: int) -> str:
+    """A share is of those that change something."""
+    share = killed / max(1, run - equivalent)
+    return (
+        f"| {name} | {run} | {killed} | {equivalent} | {run - killed - equivalent} | {share:.1%} |"
+    )
+
+
+def page(tallies: list[Tally]) -> str:
+    """The document: a table, and every survivor by module and line."""
+    sums = (
+        sum(column)
+        for column in zip(*((t.run, t.killed, t.equivalent) for t in tallies), strict=True)
+    )
+    lines = [
+        "# The verifier's own tests, measured\n",
+        "Written by `benchmarks/mutation.py`; do not edit. A change of a kind at each place, drawn",
+        f"with seed {', '.join(sorted({str(t.seed) for t in tallies}))}. The share is of those",
+        "that change what the code does.\n",
+        "| Module | Mutants | Killed | Equivalent | Survived | Share |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(_row(f"`{t.module}`", t.run, t.killed, t.equivalent) for t in tallies),
+        _row("**all**", *sums) + "\n",
+    ]
+    for title, wanted in (("Survivors", False), ("Equivalent: why nothing can notice", True)):
+        lines.append(f"## {title}\n")
+        for t in tallies:
+            for one in t.survivors:
+                why = t.reason(one)
+                if (why is not None) is wanted:
+                    told = f"- `{t.module}` line {one.line}, {one.operator}: `{one.text}`"
+                    lines.append(told + (f": {why}" if why else ""))
+        lines.append("")
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def told(one: Tally) -> None:
+    """One module on the terminal."""
+    print(
+        f"{one.module}: {one.killed} of {one.run} killed, {one.equivalent} equivalent", flush=True
+    )
+    for left in one.survivors:
+        if one.reason(left) is None:
+            print(f"  line {left.line}: {left.operator} in {left.place}: {left.text}", flush=True)
