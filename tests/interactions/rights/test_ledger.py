@@ -174,7 +174,7 @@ def test_what_makes_tables_writes_and_what_only_looks_reads(
     calls: list[tuple[Callable[[], object], str]] = [
         (register.initialise, "BEGIN IMMEDIATE"),
         (lambda: ledger.probe(register.engine), "BEGIN"),
-        (lambda: ledger.has(register.engine, ledger.ENTRIES), "BEGIN"),
+        (lambda: ledger.numbered(register.engine, ledger.EXTENSIONS), "BEGIN"),
         (lambda: _bare(register.engine), "BEGIN"),
     ]
     for call, expected in calls:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
 from lethe.interactions.rights.deadlines import EXTENDED_MONTHS, due_date
+from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.progress import (
     Extension,
     RequestState,
@@ -197,7 +198,7 @@ def test_extensions_made_at_once_are_one_chain_too(register: Register) -> None:
 
 def _chain(count: int) -> list[Entry]:
     requests = [Request(Action.OBJECT, f"{number:064x}", RECEIVED) for number in range(count)]
-    return sift(requests, [])[0]
+    return sift(requests, [], Links())[0]
 
 
 def _states(chain: list[Entry]) -> list[RequestState]:
