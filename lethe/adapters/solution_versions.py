@@ -29,7 +29,9 @@ from lethe.adapters.night_runs import (
     mlflow_errors,
     remove_files,
 )
-from lethe.adapters.packing import model_folder
+from lethe.adapters.packing import id_lists, model_folder
+from lethe.adapters.packing.descriptions import described_with
+from lethe.adapters.packing.id_lists import IdList
 from lethe.durable import locked
 from lethe.errors import BadInput, StoreUnavailable
 from lethe.solutions.factors import artifact_digest
@@ -195,6 +197,15 @@ class SolutionVersions:
             raise StoreUnavailable(f"version {version} holds no solution any more")
         return target / model_folder.SOLUTION
 
+    @mlflow_errors("reading id lists")
+    def id_lists(self) -> tuple[IdList, ...]:
+        """Who is in each stored version; one that cannot be read, nor served, is left out."""
+        if (database := self._database()) is None:
+            places = [str(stored.source) for stored in self._registered()]
+        else:
+            places = id_lists.sources(database, self.name) if database.is_file() else []
+        return tuple(id_lists.fetched(places))
+
     def artifact_digest(self, version: int) -> str:
         """The digest of all that a version serves, code included, from the stored bytes now."""
         with tempfile.TemporaryDirectory() as folder:
@@ -277,18 +288,3 @@ class SolutionVersions:
             link.execute("PRAGMA secure_delete=ON").close()
             link.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
             link.execute("VACUUM").close()
-
-
-def described_with(text: str, lines: Mapping[str, str]) -> str:
-    """A description with its last words replaced: each `Name: text` is a paragraph of one line.
-
-    >>> described_with("als\\n\\nVerdict: none yet", {"Verdict": "VERIFIED", "Promotion": "no"})
-    'als\\n\\nVerdict: VERIFIED\\n\\nPromotion: no'
-    """
-    paragraphs = [part for part in text.split("\n\n") if part]
-    for name, said in lines.items():
-        new = f"{name}: {' '.join(said.split())}"
-        old = [n for n, part in enumerate(paragraphs) if part.startswith(f"{name}: ")]
-        place = old[-1] if old else len(paragraphs)
-        paragraphs[place : place + 1] = [new]
-    return "\n\n".join(paragraphs)

@@ -106,12 +106,13 @@ def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     No ids are shown, only positions in the register. With `--state due`, exits 1 if one is
     overdue.
     """
+    from lethe.nights.forgetting.suppressing import made_at
     from lethe.reports.evidence import newest_page
     from lethe.reports.requests import listing, warning
     from lethe.stages import opening
 
     register = opening.open_register(workspace, opening.open_params(workspace))
-    found = listing(register, state, opening.now())
+    found = listing(register, state, opening.now(), made_at(workspace))
     headings = ("position", "action", "received", "due", "extended", "state", "rows_removed")
     rows = [["-" if entry[name] is None else entry[name] for name in headings] for entry in found]
     text = printing.table(headings, rows) if rows else f"no requests ({state})"

@@ -46,6 +46,11 @@ def _screen(found: dict[str, Any]) -> str:
         lines.append(f"evidence of the requests closed last: {found['evidence_page']}")
     if late := warning(found["requests"]["overdue"]):
         lines.insert(0, late)
+    hidden = found["suppressed"]
+    if hidden["people"] is not None:
+        lines.append(f"suppressed: {hidden['people']} people, by {hidden['file']}")
+    if hidden["fault"]:
+        lines.append(f"list of the suppressed: {hidden['fault']}")
     if found["unfinished_promotions"]:
         lines.append("a promotion was cut off; the next night ends it")
     if found["night_under_way"]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.desk.rolling_back import alone, verified, why_unsafe
-from lethe.errors import BadConfiguration
+from lethe.errors import BadConfiguration, OutsideFailure
+from lethe.estate.outward import suppression
 from lethe.estate.workspace import Workspace
 from lethe.nights import judging
 from lethe.nights.judging import Desk
@@ -60,8 +61,31 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "register_position": head.position,
         "requests": counts(desk.register, opening.now()),
         "evidence_page": newest_page(workspace),
+        "suppressed": _suppressed(desk),
         "unfinished_promotions": len(desk.register.open_intents()),
         "night_under_way": workspace.journal.is_file(),
+    }
+
+
+def _suppressed(desk: Desk) -> dict[str, Any]:
+    """The list of those whom no model serves: how many, how new, and what is wrong with it."""
+    path = desk.workspace.suppressed
+    told = {"people": None, "position": None, "file": str(path)}
+    try:
+        found = suppression.read(path)
+    except OutsideFailure as error:
+        return {**told, "fault": str(error)}
+    if found is None:
+        return {**told, "fault": "there is none yet; the next request or night makes it"}
+    newest = max((state.entry.position for state in desk.register.requests()), default=0)
+    late = newest > found.position
+    return {
+        **told,
+        "people": len(found.people),
+        "position": found.position,
+        "fault": "it lacks the newest requests; the next one, or a night, mends that"
+        if late
+        else None,
     }
 
 

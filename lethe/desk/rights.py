@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from lethe.errors import BadFile, BadRequest
+from lethe.errors import BadFile, BadRequest, OutsideFailure, StoreUnavailable
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
 from lethe.interactions.rights.identity import (
@@ -18,7 +18,9 @@ from lethe.interactions.rights.identity import (
     id_fault,
     tombstone,
 )
-from lethe.interactions.rights.standing import CANARY, Action, Request
+from lethe.interactions.rights.standing import CANARY, Action, Head, Request
+from lethe.nights.forgetting import suppressing
+from lethe.nights.judging import Desk
 from lethe.stages import opening
 
 
@@ -81,23 +83,24 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
         BadRequest: the register cannot enter it, the receipt lies in the future, or the reason is
             that of canaries, whose entries no list shows.
         ArtifactCorrupt: the register was edited, or is older than the newest known head.
+        StoreUnavailable: the message says whether it was entered.
     """
     if reason == CANARY:
         raise BadRequest(f"the reason {CANARY} is kept for canaries, who are no people")
-    params = opening.open_params(workspace)
-    keys = opening.open_identities(workspace)
-    register = opening.open_register(workspace, params)
-    ids = read_ids(content, source, params.intake.interactions)
+    desk = Desk.open(workspace, opening.open_params(workspace))
+    ids = read_ids(content, source, desk.params.intake.interactions)
     at = opening.now() if received is None else int(received.replace(tzinfo=UTC).timestamp())
     if at > opening.now():
         raise BadRequest("the date of receipt lies in the future")
-    people = Identities(keys, register.standing()).resolve(ids)
-    receipt = register.append(
-        [Request(action, person.tombstone, at, reason) for person in people],
+    people = Identities(desk.keys, desk.register.standing()).resolve(ids)
+    stones = [person.tombstone for person in people]
+    receipt = desk.register.append(
+        [Request(action, stone, at, reason) for stone in stones],
         known=opening.newest_known(workspace),
     )
-    head = register.head()
+    head = desk.register.head()
     opening.remember_head(workspace, head)
+    suppressed = _suppressed(desk, head)
     return {
         "action": str(action),
         "asked": len(ids),
@@ -105,6 +108,7 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
         "followed": receipt.followed,
         "already": receipt.already,
         "register_position": head.position,
+        "suppressed": suppressed,
         "text": f"{action}: {_asked(len(ids), receipt.followed)}, {receipt.entered} entered, "
         f"{receipt.already} stood so already; the register is at position {head.position}",
     }
@@ -114,6 +118,22 @@ def _asked(asked: int, followed: int) -> str:
     if not followed:
         return f"{asked} asked"
     return f"{asked} asked, {followed} more ids merged with them"
+
+
+def _suppressed(desk: Desk, head: Head) -> int:
+    """Whoever is excluded is served no more; how many people no stored version serves now.
+
+    Raises:
+        StoreUnavailable: that could not be written down. What was asked is entered all the same.
+    """
+    try:
+        return suppressing.refresh(desk)
+    except (OutsideFailure, OSError) as error:
+        why = error if isinstance(error, OutsideFailure) else error.strerror
+        raise StoreUnavailable(
+            f"entered, the register is at position {head.position}, but the list of those whom no "
+            f"model serves is not made: {why}; the same command again makes it"
+        ) from None
 
 
 def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lethe.gate.proof.certificate import Certificate
 from lethe.gate.proof.verification import Report, Verdict
 from lethe.interactions.rights.standing import Standing
 from lethe.nights import judging
+from lethe.nights.forgetting import suppressing
 from lethe.nights.judging import Desk
 from lethe.solutions.factors import artifact_digest, read_solution
 from lethe.stages import opening
@@ -45,6 +46,7 @@ def roll_back(workspace: Workspace, version: int) -> dict[str, Any]:
         stays = f"{_named(champion)} stays champion"
         try:
             _, certificate = verified(desk, version)
+            suppressing.refresh(desk)
             done = judging.promote_version(desk, version, False, (), by_person=True)
         except RefusedByGate as error:
             raise type(error)(f"no rollback, {stays}: {error}") from None

@@ -133,6 +133,11 @@ class Workspace:
         return self.state / "receipts"
 
     @property
+    def suppressed(self) -> Path:
+        """Whom no model may serve; `LETHE_SUPPRESSED` names it to whoever serves one."""
+        return self.state / "suppressed"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.state / "mlflow"

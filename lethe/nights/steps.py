@@ -11,13 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lethe.adapters.studies import TrialRecord, forget
+from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
 from lethe.nights import judging, telling, training, tuning
+from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night, say
 from lethe.nights.judging import Desk
@@ -32,7 +33,9 @@ def _desk(night: Night) -> Desk:
 
 def intake(night: Night) -> dict[str, int]:
     """Step 1: end what a killed promotion began; then what landed, and the register's head."""
-    recovered = judging.recover_promotions(_desk(night))
+    desk = _desk(night)
+    suppressing.refresh(desk)  # a kill can have come between a request and the list
+    recovered = judging.recover_promotions(desk)
     for version in recovered.completed:
         say("intake", f"promotion of version {version}, cut off by a kill, was completed")
     for version in recovered.undone:
@@ -221,7 +224,9 @@ def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:
     Raises:
         PromotionRefused: the champion stays.
     """
-    done = judging.promote_version(_desk(night), number, trained.accepted, trained.reasons)
+    desk = _desk(night)
+    suppressing.refresh(desk)
+    done = judging.promote_version(desk, number, trained.accepted, trained.reasons)
     say("promote", f"version {done.version} is champion")
     return {"version": done.version, "previous": done.previous, "position": done.head.position}
 
@@ -238,25 +243,10 @@ def retire(night: Night) -> dict[str, Any]:
     return done
 
 
-def forget_studies(night: Night, names: list[str]) -> int:
-    """Delete studies older than the last `retention.nights_of_studies` nights; how many went."""
-    workspace, keep = night.workspace, night.params().retention.nights_of_studies
-    path = workspace.state / "studies.json"
-    nights: list[list[str]] = read_json(path) if path.is_file() else []
-    if names not in nights:
-        nights.append(names)
-    kept = nights[-keep:]
-    needed = {name for entry in kept for name in entry}
-    old = {name for entry in nights for name in entry} - needed
-    for name in sorted(old):
-        forget(workspace.studies, name)
-    write_json(path, kept)
-    return len(old)
-
-
 def remember(night: Night, told: Mapping[str, Any]) -> None:
     """Note what the new champion was made from, for `is_new` and for tomorrow's first trials."""
-    forget_studies(night, [entry.study for entry in told["tuned"]])
+    keep = night.params().retention.nights_of_studies
+    tuning.forget_studies(night.workspace, [entry.study for entry in told["tuned"]], keep)
     write_json(
         night.workspace.last_night,
         {

@@ -11,6 +11,7 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, write_bytes, write_json
 from lethe.errors import LetheError, RefusedByGate
+from lethe.nights.forgetting.suppressing import made_at
 from lethe.nights.frame import Night
 from lethe.nights.judging import Desk, tells
 from lethe.nights.training import Trained
@@ -91,7 +92,7 @@ def gather(
         "retired": told.get("retired"),
         "requests": {
             **counts(desk.register, now),
-            "rows": listing(desk.register, "all", now),
+            "rows": listing(desk.register, "all", now, made_at(desk.workspace)),
         },
         "environment": environment(),
         "timings": dict(night.timings),

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lethe.adapters.studies import Report, StudyResult, TrialRecord, TrialScore, tune
-from lethe.durable import read_json, sha256_json
+from lethe.adapters.studies import Report, StudyResult, TrialRecord, TrialScore, forget, tune
+from lethe.durable import read_json, sha256_json, write_json
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.matrix import InteractionMatrix
@@ -163,3 +163,21 @@ def last_best(workspace: Workspace, name: str) -> Hyperparameters | None:
         return None
     found = read_json(workspace.last_night).get("best", {}).get(name)
     return dict(found) if found else None
+
+
+def forget_studies(workspace: Workspace, names: list[str], keep: int) -> int:
+    """Delete the studies older than those of the last `keep` nights; how many went.
+
+    `names` are those of the night that ends; they are kept.
+    """
+    path = workspace.state / "studies.json"
+    nights: list[list[str]] = read_json(path) if path.is_file() else []
+    if names not in nights:
+        nights.append(names)
+    kept = nights[-keep:]
+    needed = {name for entry in kept for name in entry}
+    old = {name for entry in nights for name in entry} - needed
+    for name in sorted(old):
+        forget(workspace.studies, name)
+    write_json(path, kept)
+    return len(old)

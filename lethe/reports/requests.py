@@ -5,15 +5,34 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from lethe.interactions.rights.register import Register, RequestState
+from lethe.interactions.rights.register import Action, Register, RequestState, Standing
 
 DUE_SOON_SECONDS = 7 * 86_400
 Which = Literal["open", "due", "closed", "all"]
 
 
-def listing(register: Register, which: Which, now: int) -> list[dict[str, Any]]:
-    """Requests as rows of facts without ids; `now` is Unix seconds."""
-    return [told_of(state, now) for state in register.requests() if _is(which, state, now)]
+def listing(
+    register: Register, which: Which, now: int, suppressed_at: int = 0
+) -> list[dict[str, Any]]:
+    """Requests as rows of facts without ids; `now` is Unix seconds; see `shown_state`."""
+    standing, states = register.standing(), register.requests()
+    return [
+        {**told_of(state, now), "state": shown_state(state, standing, suppressed_at)}
+        for state in states
+        if _is(which, state, now)
+    ]
+
+
+def shown_state(state: RequestState, standing: Standing, suppressed_at: int) -> str:
+    """How far a request has come, and whether its person is served no more in the meantime.
+
+    `suppressed_at` is the position at which the list of those whom no model serves was made.
+    """
+    keeps_out = state.entry.action in (Action.ERASE, Action.OBJECT, Action.RESTRICT)
+    listed = keeps_out and state.entry.position <= suppressed_at
+    if state.state == "received" and listed and state.entry.tombstone in standing.excluded:
+        return "suppressed"
+    return state.state
 
 
 def _is(which: Which, state: RequestState, now: int) -> bool:
@@ -57,7 +76,6 @@ def told_of(state: RequestState, now: int) -> dict[str, Any]:
         "due": _day(state.due),
         "extended": None if state.extension is None else state.extension.reason,
         "overdue": state.overdue(now),
-        "state": state.state,
         "rows_removed": state.rows_removed,
         "closed": None if state.closed_at is None else _day(state.closed_at),
         "evidence": state.evidence,

@@ -40,6 +40,7 @@ _ACTIONS: Final = {
 }
 _STATES: Final = {
     "received": "received, not carried out yet",
+    "suppressed": "served no more, not carried out yet",
     "purged": "rows removed, not verified yet",
     "verified": "verified, old copies not destroyed yet",
     "closed": "closed",

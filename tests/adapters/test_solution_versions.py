@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lethe.adapters.packing import id_lists
 from lethe.adapters.packing.model_folder import around, as_written
 from lethe.adapters.solution_versions import ALLOWED_TAGS, SolutionVersions
+from lethe.durable import sha256_file
 from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, StoreUnavailable
 from lethe.solutions.factors import (
     Factors,
@@ -366,6 +368,43 @@ def test_a_version_that_was_served_in_place_is_still_what_was_recorded(
     note.write_text(note.read_text() + "loader_module: os\n")
     assert real.artifact_digest(version) != before
     assert beside(real, version, tmp_path)["another file"] is False
+
+
+def test_id_lists_are_those_of_the_stored_versions_whose_list_is_whole(
+    versions: Any, tmp_path: Path
+) -> None:
+    assert versions.id_lists() == ()
+    run = versions.runs.open_night("n", {})
+    folders = [solution(tmp_path / str(seed), seed=seed) for seed in (1, 2, 3)]
+    numbers = [versions.record(run, folder, "", {}) for folder in folders]
+    manifests = {sha256_file(folder / "manifest.json") for folder in folders}
+    assert {listed.manifest for listed in versions.id_lists()} == manifests
+    assert {listed.users for listed in versions.id_lists()} == {USERS}
+    versions.destroy(numbers[0])
+    kept = {sha256_file(folder / "manifest.json") for folder in folders[1:]}
+    assert {listed.manifest for listed in versions.id_lists()} == kept
+    place = versions.artifacts if isinstance(versions, SolutionVersions) else versions.folder
+    sorted(place.rglob("users.txt"))[0].write_text("")
+    assert len(versions.id_lists()) == 1
+
+
+def test_id_lists_are_found_where_mlflow_says_that_the_versions_are(
+    real: SolutionVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its database is read past MLflow, which takes seconds to load."""
+    for seed in (1, 2):
+        real.record(
+            real.runs.open_night("n", {}), solution(tmp_path / str(seed), seed=seed), "", {}
+        )
+    quick = set(real.id_lists())
+    with monkeypatch.context() as patch:
+        patch.setattr(real, "_database", lambda: None)
+        assert set(real.id_lists()) == quick
+        patch.setattr(
+            id_lists, "fetched", lambda places: (id_lists._downloaded(place) for place in places)
+        )
+        assert set(real.id_lists()) == quick
+    assert len(quick) == 2
 
 
 def test_telemetry_must_be_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ MLflow (tests/fakes), the fit, and the verifier's verdict.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from collections import Counter
@@ -26,6 +27,7 @@ from lethe.adapters.packing.model_folder import SOLUTION
 from lethe.desk import merging
 from lethe.desk.rights import enter
 from lethe.errors import BadConfiguration, PromotionRefused, TooFewInteractions
+from lethe.estate.outward import suppression
 from lethe.estate.vault import Vault
 from lethe.gate.promotion import Candidate, promote
 from lethe.interactions.intake.quarantine import Quarantine
@@ -150,6 +152,7 @@ class LivingEstate:
             "open_register": lambda *_: desk.register,
             "open_identities": lambda _: KEYS,
             "open_data": lambda _: self.world.data,
+            "open_solutions": lambda *_: self.world.versions,
         }
         for name, answer in answers.items():
             self.patch.setattr(opening, name, answer)
@@ -287,6 +290,17 @@ class LivingEstate:
         """The pseudonyms in a solution version's id list."""
         path = self.world.versions.folder / str(version) / SOLUTION / "users.txt"
         return frozenset(path.read_text().split())
+
+    def served(self, version: int) -> frozenset[str]:
+        """Whom a server of this version recommends for from what it learned of them."""
+        listed = suppression.read(self.workspace.suppressed)
+        manifest = self.world.versions.folder / str(version) / SOLUTION / "manifest.json"
+        if (
+            listed is None
+            or hashlib.sha256(manifest.read_bytes()).hexdigest() not in listed.versions
+        ):
+            return frozenset()
+        return frozenset(user for user in self.users_of(version) if not listed.names(user))
 
     def in_vault(self, lives: list[Life]) -> set[Life]:
         """Those whom the vault knows."""

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters.night_runs import allowed
+from lethe.adapters.packing import id_lists
+from lethe.adapters.packing.descriptions import described_with
+from lethe.adapters.packing.id_lists import IdList
 from lethe.adapters.packing.model_folder import SOLUTION
-from lethe.adapters.solution_versions import VersionInfo, described_with
+from lethe.adapters.solution_versions import VersionInfo
 from lethe.errors import BadInput, StoreUnavailable
 from lethe.solutions.factors import artifact_digest
 
@@ -160,6 +163,9 @@ class FakeSolutionVersions:
         self._known(version)
         shutil.rmtree(into / "model", ignore_errors=True)
         return Path(shutil.copytree(self.folder / str(version), into / "model")) / SOLUTION
+
+    def id_lists(self) -> tuple[IdList, ...]:
+        return tuple(id_lists.fetched(str(self.folder / str(one)) for one in self.kept))
 
     def artifact_digest(self, version: int) -> str:
         self._known(version)

@@ -225,6 +225,17 @@ class Life(RuleBasedStateMachine):
         ):
             assert said == {stone_of(life) for life in told}
 
+    @invariant()
+    def nobody_excluded_is_served(self) -> None:
+        """By any stored version, from the moment on at which it was asked; and all others are."""
+        versions = self.estate.world.versions
+        barred = {name_of(life) for life in self.plain.excluded()}
+        for info in versions.versions():
+            served = self.estate.served(info.version)
+            assert not barred & served
+            if self.whole:
+                assert served == self.estate.users_of(info.version) - barred
+
     def nobody_excluded_was_promoted(self) -> None:
         done = [p for p in self.estate.world.desk.register.promotions() if p.state == "done"]
         barred = {name_of(life) for life in self.plain.excluded()}

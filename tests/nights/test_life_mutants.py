@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from lethe.desk import rights
 from lethe.estate.search import Hits
 from lethe.gate import promotion
 from lethe.interactions.intake.rules import LandedFile
@@ -36,7 +37,8 @@ def a_request_is_closed_before_the_copies_go(patch: Patch) -> None:
         standing = desk.register.standing().people()
         known = opening.open_vault(desk.workspace).by_tombstone(standing.erased).keys()
         at = standing.position
-        retiring._close(desk, retiring._Tonight(night, standing, at, known, frozenset(), NOTHING))
+        tonight = retiring._Tonight(night, standing, at, known, frozenset(), NOTHING)
+        retiring._close(desk, tonight)
         return original(desk, night)
 
     patch.setattr(retiring, "retire", retire)
@@ -147,6 +149,10 @@ def an_erasure_does_not_follow_to_merged_ids(patch: Patch) -> None:
     patch.setattr(Links, "following", lambda *_: [])
 
 
+def only_the_night_makes_the_list_of_the_suppressed(patch: Patch) -> None:
+    patch.setattr(rights, "_suppressed", lambda *_: 0)
+
+
 MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     a_request_is_closed_before_the_copies_go: killed(RETIRE),
     a_request_is_closed_once_the_present_data_are_purged: TROUBLE,
@@ -164,6 +170,7 @@ MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     a_landed_file_goes_before_its_rows_are_kept: st.just(("VERIFIED", [], ("Vault.remember", 0))),
     quarantine_forgets_nobody: TROUBLE,
     an_erasure_does_not_follow_to_merged_ids: TROUBLE,
+    only_the_night_makes_the_list_of_the_suppressed: TROUBLE,
 }
 
 

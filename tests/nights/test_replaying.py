@@ -8,6 +8,7 @@ import pytest
 
 from lethe.errors import StoreUnavailable
 from lethe.estate.canaries.roll import Canaries
+from lethe.estate.outward import suppression
 from lethe.interactions.rights.register import Action, Closure, Intent, Request
 from lethe.interactions.rights.standing import CANARY
 from lethe.nights.forgetting.replaying import Replayed, replay
@@ -119,3 +120,14 @@ def test_canaries_whose_erasure_the_register_knows_are_never_made_again(world: W
     world.desk.register.append([Request(Action.ERASE, s, world.clock, CANARY) for s in stones])
     assert replayed(world).people == 0
     assert canaries.counters() == (6, 6)
+
+
+def test_the_list_of_the_suppressed_is_made_for_what_the_backup_brought_back(world: World) -> None:
+    world.ask(Action.OBJECT, CAT)
+    close(world)
+    replayed(world)
+    found = suppression.read(world.workspace.suppressed)
+    assert found is not None
+    assert (found.position, len(found.versions)) == (1, 1)
+    assert found.names(name_of(CAT))
+    assert not found.names(name_of(DAN))

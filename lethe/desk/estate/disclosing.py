@@ -24,7 +24,9 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
 from lethe.interactions.rights.identity import Identities, every_pseudonym, tombstone
 from lethe.interactions.shards.store import ShardStore
+from lethe.nights.forgetting.suppressing import excluded_among, made_at
 from lethe.nights.judging import Desk
+from lethe.reports.requests import shown_state
 from lethe.solutions.factors import Solution
 from lethe.stages import opening
 
@@ -130,6 +132,7 @@ def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
         {"id": one, "merged_ids": list(merged), "pseudonyms": list(names), "held": False}
         | {name: list[dict[str, Any]]() for name in _LISTED}
         | {"factors_meaning": "", "factors": [], "nearest_items": [], "recommendations": []}
+        | {"suppressed": False}
         for one, merged, names in zip(wanted.ids, wanted.merged, wanted.names, strict=True)
     ]
     _interactions(desk, wanted, people)
@@ -202,6 +205,7 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
     whose = {
         tombstone(desk.keys.tombstone, name): who for name, who in wanted.by_pseudonym().items()
     }
+    standing, suppressed_at = desk.register.standing(), made_at(desk.workspace)
     for state in desk.register.requests():
         for who in whose.get(state.entry.tombstone, ()):
             people[who]["requests"].append(
@@ -210,7 +214,7 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
                     "received": _day(state.entry.received),
                     "due": _day(state.due),
                     "extended": None if state.extension is None else state.extension.reason,
-                    "state": state.state,
+                    "state": shown_state(state, standing, suppressed_at),
                 }
             )
 
@@ -222,6 +226,7 @@ def _day(seconds: int) -> str:
 def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
     """The versions trained on each; for the champion, what it learned and would recommend."""
     champion = desk.champion()
+    standing = desk.register.standing()
     for info in desk.versions.versions():
         with contextlib.suppress(ArtifactCorrupt):  # the next night destroys what cannot be read
             solution = desk.read(info.version)
@@ -239,6 +244,9 @@ def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> N
                     )
                 if info.version == champion:
                     person.update(_explained_all(solution, held))
+                    present = [name for name in names if name in rows] or names
+                    if excluded_among(desk, present[-1:], standing):
+                        person.update(_as_a_stranger(solution))
         shutil.rmtree(desk.workspace.temporary / f"version-{info.version}", ignore_errors=True)
 
 
@@ -274,6 +282,14 @@ def _explained(solution: Solution, row: int | None) -> dict[str, Any]:
             for i in np.argsort(-near, kind="stable")[:SHOWN]
         ],
         "recommendations": _ranked(solution, np.argsort(-scores, kind="stable")[:SHOWN], scores),
+    }
+
+
+def _as_a_stranger(solution: Solution) -> dict[str, Any]:
+    """What a champion recommends to somebody who is suppressed, though it has factors of theirs."""
+    return {
+        "suppressed": True,
+        "recommendations": _ranked(solution, solution.popular[:SHOWN], None),
     }
 
 

@@ -21,6 +21,7 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.intake.reading import survey
 from lethe.interactions.rights.standing import CANARY, Action, Standing
+from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.history import forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.forgetting.retiring import destroy_solution_versions
@@ -68,6 +69,7 @@ def replay(desk: Desk, data: DataVersions, since: int) -> Replayed:
     rows = _purge(desk, data)
     people = opening.open_vault(desk.workspace).by_tombstone(erased)
     versions, _ = destroy_solution_versions(desk, standing.people())
+    suppressing.refresh(desk)
     history = forget_history(desk, data)
     restricted.empty(desk.workspace)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)

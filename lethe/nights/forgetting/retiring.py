@@ -19,6 +19,7 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
+from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.history import INTERACTIONS, forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.judging import Desk
@@ -78,6 +79,7 @@ def retire(desk: Desk, night: str) -> Retired:
     known = {v.digest: v for v in Catalogue(desk.workspace.catalogue).list()}
     purged_at = known[current].register_position if current in known else 0
     versions, held = destroy_solution_versions(desk, standing)
+    suppressing.refresh(desk)
     history = forget_history(desk, data)
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)

@@ -1,0 +1,1 @@
+"""What others read here: who serves a model."""

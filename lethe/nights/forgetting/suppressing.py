@@ -1,0 +1,56 @@
+"""Suppression: whoever must not be trained on is served by no version either, from now on.
+
+The list is derived each time and never added to: everybody in the id list of a stored version
+whom the register excludes at its head. A version that the list was not made for answers nobody,
+so a server that still runs a destroyed one serves no erased person of whom the list no longer
+knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lethe.durable import locked
+from lethe.errors import OutsideFailure
+from lethe.estate.outward import suppression
+from lethe.estate.workspace import Workspace
+from lethe.interactions.rights.identity import tombstone
+from lethe.interactions.rights.standing import Standing
+from lethe.nights.judging import Desk
+
+
+def refresh(desk: Desk) -> int:
+    """Make the list anew from the stored versions and the register; how many people are on it.
+
+    To be called whenever either has changed, and before an alias names another version. Canaries
+    are no people, and nobody asks for their recommendations.
+
+    Raises:
+        StoreUnavailable: the versions, the register or the list cannot be reached.
+        Busy: another process makes the list and did not end.
+    """
+    workspace = desk.workspace
+    lock = workspace.suppressed.with_name(workspace.suppressed.name + ".lock")
+    with locked(lock, desk.params.night.lock_seconds):  # or an older list could come last
+        standing = desk.register.standing().people()
+        lists = desk.versions.id_lists()
+        users = frozenset().union(*(listed.users for listed in lists))
+        people = excluded_among(desk, users, standing)
+        covered = {listed.manifest for listed in lists}
+        suppression.write(workspace.suppressed, standing.position, covered, people)
+    return len(people)
+
+
+def excluded_among(desk: Desk, users: Iterable[str], standing: Standing) -> list[str]:
+    """Those of some pseudonyms whose person is erased, objects or is restricted."""
+    barred, key = standing.excluded, desk.keys.tombstone
+    return [user for user in users if tombstone(key, user) in barred] if barred else []
+
+
+def made_at(workspace: Workspace) -> int:
+    """The register position that the list was made at; 0 where there is none that can be read."""
+    try:
+        found = suppression.read(workspace.suppressed)
+    except OutsideFailure:
+        return 0
+    return 0 if found is None else found.position
