@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 import click
 
 from lethe.cli import printing
-from lethe.cli.main import id_list, in_workspace, takes_ids
+from lethe.cli.main import anywhere, id_list, in_workspace, takes_ids
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action
 
@@ -127,4 +127,48 @@ def requests(workspace: Workspace, state: Which) -> dict[str, Any]:
     }
 
 
-COMMANDS = (*(_verb(name, *verb) for name, verb in _VERBS.items()), extend, merge, requests)
+@click.group("notices", invoke_without_command=True)
+@anywhere
+@click.pass_context
+def notices(context: click.Context) -> None:
+    """List the notices that recipients of people's data must be told (GDPR Art. 19).
+
+    One a recipient and batch of requests: what was asked, of how many people, since when. No ids
+    are shown; they stand in the files alone.
+    """
+    if context.invoked_subcommand is None:
+        _waiting()
+
+
+@in_workspace
+def _waiting(workspace: Workspace) -> dict[str, Any]:
+    from lethe.desk.estate.notices import waiting
+
+    found = waiting(workspace)
+    headings = ("file", "recipient", "asked", "people", "received")
+    rows = [[notice[name] for name in headings] for notice in found]
+    table = printing.table(headings, rows)
+    where = f"they lie in {workspace.outbox}; `lethe notices sent` once they were delivered"
+    return {
+        "notices": found,
+        "text": f"{table}\n\n{where}" if found else "no notice waits in the outbox",
+    }
+
+
+@notices.command()
+@click.argument("files", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All notices that wait.")
+@in_workspace
+def sent(workspace: Workspace, files: tuple[str, ...], every: bool) -> dict[str, Any]:
+    """Record that notices were delivered, and delete them.
+
+    FILES as `lethe notices` names them. Their requests can be closed then. What is recorded holds
+    no ids: recipient, what was asked, of how many people, the file's digest, when.
+    """
+    from lethe.desk.estate.notices import sent as deliver
+
+    return deliver(workspace, files, every)
+
+
+_REQUESTS = tuple(_verb(name, *verb) for name, verb in _VERBS.items())
+COMMANDS = (*_REQUESTS, extend, merge, requests, notices)

@@ -51,6 +51,8 @@ def _screen(found: dict[str, Any]) -> str:
         lines.append(f"suppressed: {hidden['people']} people, by {hidden['file']}")
     if hidden["fault"]:
         lines.append(f"list of the suppressed: {hidden['fault']}")
+    if found["notices_waiting"]:
+        lines.append(f"{found['notices_waiting']} notices wait in the outbox: `lethe notices`")
     if found["unfinished_promotions"]:
         lines.append("a promotion was cut off; the next night ends it")
     if found["night_under_way"]:

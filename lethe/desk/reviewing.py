@@ -62,6 +62,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "requests": counts(desk.register, opening.now()),
         "evidence_page": newest_page(workspace),
         "suppressed": _suppressed(desk),
+        "notices_waiting": sum(1 for _ in workspace.outbox.glob("*.json")),
         "unfinished_promotions": len(desk.register.open_intents()),
         "night_under_way": workspace.journal.is_file(),
     }

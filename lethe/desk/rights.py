@@ -19,7 +19,7 @@ from lethe.interactions.rights.identity import (
     tombstone,
 )
 from lethe.interactions.rights.standing import CANARY, Action, Head, Request
-from lethe.nights.forgetting import suppressing
+from lethe.nights.forgetting import notifying, suppressing
 from lethe.nights.judging import Desk
 from lethe.stages import opening
 
@@ -94,13 +94,14 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
         raise BadRequest("the date of receipt lies in the future")
     people = Identities(desk.keys, desk.register.standing()).resolve(ids)
     stones = [person.tombstone for person in people]
-    receipt = desk.register.append(
-        [Request(action, stone, at, reason) for stone in stones],
-        known=opening.newest_known(workspace),
-    )
-    head = desk.register.head()
-    opening.remember_head(workspace, head)
-    suppressed = _suppressed(desk, head)
+    with notifying.about(desk, action, at, list(zip(stones, ids, strict=True))):
+        receipt = desk.register.append(
+            [Request(action, stone, at, reason) for stone in stones],
+            known=opening.newest_known(workspace),
+        )
+        head = desk.register.head()
+        opening.remember_head(workspace, head)
+        suppressed = _suppressed(desk, head)
     return {
         "action": str(action),
         "asked": len(ids),
@@ -175,10 +176,11 @@ def waiting_for_a_night(workspace: Workspace) -> int:
     """How many requests of people a night now could bring further; 0 if it would be in vain.
 
     One under a legal hold waits for its end. If the last night worked at the very head of the
-    register and ended, another would see the same and end the same.
+    register and ended, another would see the same and end the same, unless a notice to a recipient,
+    for which a request waited, was delivered since.
     """
     register = opening.open_register(workspace, opening.open_params(workspace))
-    ended = not workspace.journal.is_file()
+    ended = not workspace.journal.is_file() and not notifying.newly_delivered(workspace)
     if ended and opening.read_position(workspace.register_position) == register.head():
         return 0
     return sum(state.open and state.state != "blocked" for state in register.requests())

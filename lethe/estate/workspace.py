@@ -138,6 +138,11 @@ class Workspace:
         return self.state / "suppressed"
 
     @property
+    def outbox(self) -> Path:
+        """What recipients must be told of erasures and restrictions, 0700; with ids."""
+        return self.state / "outbox"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.state / "mlflow"

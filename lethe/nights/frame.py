@@ -150,7 +150,7 @@ def sweep(workspace: Workspace) -> None:
     """Delete what killed writers left half-written: it can hold somebody who is erased by now."""
     shallow = (workspace.root, workspace.root / ".dvc" / "tmp", workspace.state,
                workspace.evidence, workspace.certificates, workspace.receipts, workspace.reports,
-               workspace.keys, workspace.restricted)  # fmt: skip
+               workspace.keys, workspace.restricted, workspace.outbox)  # fmt: skip
     found = [path for folder in shallow for path in folder.glob(".*.part")]
     for path in [*found, *(workspace.root / "data").rglob(".*.part")]:
         if not _runs(path.name.split(".")[-2]):

@@ -154,6 +154,8 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
         )
         if retired.get("evidence"):
             lines.append(headline(retired["evidence"]))
+        if untold := retired.get("untold"):
+            lines.append(f"  {untold} wait until recipients were told: lethe notices")
     lines += [f"report: {path}", "MLflow UI: lethe ui"]
     return {
         "outcome": night["outcome"],

@@ -11,6 +11,7 @@ import pytest
 
 import flows.erase
 from lethe.desk.setting_up import initialise
+from lethe.estate.outward import outbox
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.register import Closure, Register
 from lethe.interactions.rights.standing import CANARY, Action, Request
@@ -58,6 +59,10 @@ def test_a_night_is_run_only_while_a_person_can_be_served(
     assert sweep() == "promoted"
     opening.write_position(workspace.register_position, register.head())
     assert sweep() == "nothing to do"  # that night was refused, and another would be too
+    outbox.put(workspace.outbox, "delivered", {})
+    assert sweep() == "promoted"  # a request waited for a notice that was delivered since
+    (workspace.outbox / "delivered").unlink()
+    assert sweep() == "nothing to do"
     workspace.journal.touch()
     assert sweep() == "promoted"  # it was cut off, so it did not end
     workspace.journal.unlink()
@@ -66,4 +71,4 @@ def test_a_night_is_run_only_while_a_person_can_be_served(
     for position in (4, 5):
         register.close(Closure(position, "closed", "e" * 64, AT, 0))
     assert sweep() == "nothing to do"
-    assert nights == [str(workspace.root)] * 3
+    assert nights == [str(workspace.root)] * 4

@@ -20,6 +20,7 @@ from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.register import RequestState
 from lethe.interactions.shards.store import Purged, ShardStore
 from lethe.nights.forgetting import history, retiring
+from lethe.nights.forgetting.notifying import Told
 from lethe.nights.judging import Desk
 from lethe.stages import intake, opening, snapshots
 from tests.fakes.living_estate import RETIRE, name_of
@@ -37,7 +38,9 @@ def a_request_is_closed_before_the_copies_go(patch: Patch) -> None:
         standing = desk.register.standing().people()
         known = opening.open_vault(desk.workspace).by_tombstone(standing.erased).keys()
         at = standing.position
-        tonight = retiring._Tonight(night, standing, at, known, frozenset(), NOTHING)
+        tonight = retiring._Tonight(
+            night, standing, at, known, frozenset(), NOTHING, Told(frozenset(), frozenset(), {})
+        )
         retiring._close(desk, tonight)
         return original(desk, night)
 

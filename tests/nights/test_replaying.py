@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lethe.estate.canaries.roll import Canaries
 from lethe.estate.outward import suppression
 from lethe.interactions.rights.register import Action, Closure, Intent, Request
 from lethe.interactions.rights.standing import CANARY
+from lethe.nights.forgetting.notifying import deliver, waiting
 from lethe.nights.forgetting.replaying import Replayed, replay
 from lethe.stages import opening
 from tests.fakes.night_desk import KEYS, World, name_of, stone_of
@@ -131,3 +133,24 @@ def test_the_list_of_the_suppressed_is_made_for_what_the_backup_brought_back(wor
     assert (found.position, len(found.versions)) == (1, 1)
     assert found.names(name_of(CAT))
     assert not found.names(name_of(DAN))
+
+
+def test_recipients_are_told_again_what_a_lost_outbox_held(world: World) -> None:
+    """Of requests that are open still, and of whom the vault knows; twice is no harm."""
+    params = world.desk.params.model_copy(update={"recipients": ("one", "two")})
+    world.desk = replace(world.desk, params=params)
+    world.ask(Action.ERASE, ANN)
+    close(world)
+    world.ask(Action.ERASE, BOB, STRANGER)
+    world.ask(Action.RESTRICT, CAT)
+    world.ask(Action.ERASE, CAT)
+    world.ask(Action.OBJECT, DAN)
+    assert replayed(world).untold == 1
+    told = [(one.recipient, one.asked, one.positions) for one in waiting(world.desk)]
+    assert told == [
+        ("one", "erasure", (2,)), ("two", "erasure", (2,)),
+        ("one", "restriction", (4,)), ("two", "restriction", (4,)),
+    ]  # fmt: skip
+    deliver(world.desk, [waiting(world.desk)[0].file], world.clock)
+    assert replayed(world).untold == 1
+    assert len(waiting(world.desk)) == 3, "one was told of it twice"

@@ -24,6 +24,7 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
 from lethe.interactions.rights.identity import Identities, every_pseudonym, tombstone
 from lethe.interactions.shards.store import ShardStore
+from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.suppressing import excluded_among, made_at
 from lethe.nights.judging import Desk
 from lethe.reports.requests import shown_state
@@ -206,6 +207,7 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
         tombstone(desk.keys.tombstone, name): who for name, who in wanted.by_pseudonym().items()
     }
     standing, suppressed_at = desk.register.standing(), made_at(desk.workspace)
+    delivered = notifying.delivered(desk.workspace)
     for state in desk.register.requests():
         for who in whose.get(state.entry.tombstone, ()):
             people[who]["requests"].append(
@@ -215,6 +217,10 @@ def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> No
                     "due": _day(state.due),
                     "extended": None if state.extension is None else state.extension.reason,
                     "state": shown_state(state, standing, suppressed_at),
+                    "recipients_told": "; ".join(
+                        f"{record['recipient']} on {_day(record['delivered'])}"
+                        for record in delivered.get(state.entry.position, ())
+                    ),
                 }
             )
 

@@ -279,6 +279,10 @@ def _told(opened: Opened, head: Head, done: Replayed, champion: int | None) -> d
         if champion is not None
         else "there is no champion until a night makes one"
     )
+    if done.untold:
+        serves += (
+            f"; recipients cannot be told of {done.untold} open requests: nobody is known by id"
+        )
     return {
         "files": len(opened.backup.files),
         "backup_register_position": opened.backup.register_position,

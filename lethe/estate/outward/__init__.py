@@ -1,1 +1,1 @@
-"""What others read here: who serves a model."""
+"""What others read here: who serves a model, and who was given people's data."""

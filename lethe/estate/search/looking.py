@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,15 +64,22 @@ class Looked:
     link: bool = False
 
 
-def search(workspace: Workspace, needles: Needles, *, before_closing: bool) -> Hits:
+def search(
+    workspace: Workspace, needles: Needles, *, before_closing: bool, but: Collection[str] = ()
+) -> Hits:
     """Look for `needles` in every declared store, and in the names of its files.
 
-    `before_closing` leaves out the stores that keep the person until the request is closed.
+    `before_closing` leaves out the stores that keep the person until the request is closed, `but`
+    those of these names.
 
     Raises:
         StoreUnavailable: a file is there and cannot be read.
     """
-    stores = [s for s in STORES if not (before_closing and s.kept_until_closed)]
+    stores = [
+        store
+        for store in STORES
+        if not (before_closing and store.kept_until_closed) and store.name not in but
+    ]
     return totals(look(workspace, needles, stores), needles)
 
 

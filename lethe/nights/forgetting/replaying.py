@@ -21,7 +21,7 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.intake.reading import survey
 from lethe.interactions.rights.standing import CANARY, Action, Standing
-from lethe.nights.forgetting import suppressing
+from lethe.nights.forgetting import notifying, suppressing
 from lethe.nights.forgetting.history import forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.forgetting.retiring import destroy_solution_versions
@@ -35,7 +35,8 @@ class Replayed:
 
     `people` had their erasure take effect after the backup; `rows` are those removed from the
     present data; `forgotten` went from the vault; `rewritten` and `versions` are data versions
-    rewritten and solution versions destroyed.
+    rewritten and solution versions destroyed; `untold` are open requests of which recipients must
+    be told, and whose ids nobody knows any more.
     """
 
     people: int
@@ -45,6 +46,7 @@ class Replayed:
     forgotten: int
     searched_files: int
     undecoded: int
+    untold: int = 0
 
     def facts(self) -> dict[str, int]:
         """As JSON."""
@@ -76,7 +78,9 @@ def replay(desk: Desk, data: DataVersions, since: int) -> Replayed:
     forget_loose_rows(desk.workspace, people.values(), late)
     forgotten = opening.open_vault(desk.workspace).forget(_closed(desk, standing))
     needles = Needles.of((name for name, _ in people.values()), (raw for _, raw in people.values()))
-    hits = search(desk.workspace, needles, before_closing=True) if needles else Hits({}, 0, 0, 0)
+    hits = Hits({}, 0, 0, 0)
+    if needles:  # notices that wait are of today, and name people by right
+        hits = search(desk.workspace, needles, before_closing=True, but=("outbox",))
     if hits.total:
         where = ", ".join(sorted(hits.files_by_store))
         raise StoreUnavailable(
@@ -90,6 +94,7 @@ def replay(desk: Desk, data: DataVersions, since: int) -> Replayed:
         forgotten=forgotten,
         searched_files=hits.files_searched,
         undecoded=hits.undecoded,
+        untold=notifying.renew(desk),
     )
 
 

@@ -19,9 +19,10 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
-from lethe.nights.forgetting import suppressing
+from lethe.nights.forgetting import notifying, suppressing
 from lethe.nights.forgetting.history import INTERACTIONS, forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
+from lethe.nights.forgetting.notifying import Told
 from lethe.nights.judging import Desk
 from lethe.stages import opening
 
@@ -34,7 +35,8 @@ class Retired:
 
     `champion_holds_erased` is True while no verified successor was promoted: then the requests of
     those people stay open. `hits` counts files in which the search found somebody, `undecoded`
-    files that could not be searched to their end.
+    files that could not be searched to their end, `untold` requests of which recipients still have
+    to be told.
     """
 
     versions: int
@@ -48,6 +50,7 @@ class Retired:
     hits: int
     champion_holds_erased: bool
     undecoded: int = 0
+    untold: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class _Tonight:
     """What decides which requests can be closed.
 
     `purged_at`: the register position at which the present data version was purged. `known`: the
-    tombstones of erased people that the vault still knows. `held`: those in the champion.
+    tombstones of erased people that the vault still knows. `held`: those in the champion. `told`:
+    what recipients were told, and what they wait to be told.
     """
 
     night: str
@@ -64,6 +68,7 @@ class _Tonight:
     known: AbstractSet[str]
     held: AbstractSet[str]
     hits: Hits
+    told: Told
 
 
 def retire(desk: Desk, night: str) -> Retired:
@@ -72,6 +77,8 @@ def retire(desk: Desk, night: str) -> Retired:
     Raises:
         StoreUnavailable: a store could not be emptied; nothing is closed then.
     """
+    notifying.looked(desk.workspace)
+    told = notifying.told(desk)
     everybody = desk.register.standing()
     standing = everybody.people()  # older copies hold canaries by right: nobody is harmed by that
     data = opening.open_data(desk.workspace)
@@ -84,11 +91,16 @@ def retire(desk: Desk, night: str) -> Retired:
     people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
     forget_loose_rows(desk.workspace, people.values(), late)
-    # Whoever was erased after the purge cannot be closed tonight, and must not hold up others.
-    due = [person for stone, person in people.items() if standing.erased_at[stone] <= purged_at]
+    # Whoever was erased after the purge, or stands in a notice that waits, cannot be closed tonight
+    # and must not hold up others.
+    due = [
+        person
+        for stone, person in people.items()
+        if standing.erased_at[stone] <= purged_at and stone not in told.people
+    ]
     needles = Needles.of((person[0] for person in due), (person[1] for person in due))
     hits = search(desk.workspace, needles, before_closing=True) if needles else Hits({}, 0, 0, 0)
-    tonight = _Tonight(night, standing, purged_at, people.keys(), held, hits)
+    tonight = _Tonight(night, standing, purged_at, people.keys(), held, hits, told)
     closed, not_found = _close(desk, tonight)
     _close_canaries(desk, everybody, purged_at)
     return Retired(
@@ -103,6 +115,7 @@ def retire(desk: Desk, night: str) -> Retired:
         hits=hits.total,
         champion_holds_erased=bool(held),
         undecoded=hits.undecoded,
+        untold=len(told.waiting),
     )
 
 
@@ -198,7 +211,7 @@ def _certificate(desk: Desk) -> str | None:
 def _outcome(state: RequestState, tonight: _Tonight) -> Outcome | None:
     """`closed`, `not_found`, or None while something is missing."""
     entry = state.entry
-    if state.state == "blocked":
+    if state.state == "blocked" or tonight.told.holds(entry):
         return None
     if entry.action is Action.ERASE:
         if tonight.purged_at < tonight.standing.erased_at[entry.tombstone]:
@@ -228,6 +241,7 @@ def _write_evidence(desk: Desk, state: RequestState, outcome: str, tonight: _Ton
                 "night": tonight.night,
                 "champion": desk.champion(),
                 "certificate": _certificate(desk),
+                "recipients_told": list(tonight.told.delivered.get(state.entry.position, ())),
                 "search": {**asdict(tonight.hits), "undecoded": tonight.hits.undecoded},
                 "written": opening.now(),
             },
