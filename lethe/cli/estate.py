@@ -85,7 +85,7 @@ def access(
     versions trained on, requests, recipients and retention. People are numbered in the order
     given. That nothing is held on somebody is an answer too: exits 0.
     """
-    from lethe.desk.estate.disclosing import access as disclose
+    from lethe.desk.access.disclosing import access as disclose
 
     return disclose(workspace, *id_list(source), form, out)
 

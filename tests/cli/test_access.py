@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from lethe.desk.estate.dossiers import as_csv
+from lethe.desk.access.dossiers import as_csv
 from tests.cli.door import Door
 from tests.watched import Shop
 

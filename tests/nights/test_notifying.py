@@ -19,6 +19,7 @@ from lethe.durable import read_json, sha256_json
 from lethe.errors import BadRequest, LetheError, StoreUnavailable
 from lethe.estate.outward import outbox
 from lethe.estate.search import Needles, holds, search
+from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Action, Register, Request
 from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.notifying import Told, about, deliver, waiting
@@ -101,6 +102,19 @@ def test_what_stood_so_already_is_told_once(world: World) -> None:
     assert [(one[2], one[3]) for one in notices(world)] == [((1,), (ANN,))] * 2 + [
         ((2,), (BOB,))
     ] * 2
+
+
+def test_a_request_that_follows_to_a_merged_id_is_told_of_that_id_as_well(world: World) -> None:
+    register = world.desk.register
+    register.merge([Pair(1, stone_of(ANN), stone_of(BOB))], world.clock)
+    ask(world, Action.ERASE, ANN)
+    assert {tuple(zip(one[2], one[3], strict=True)) for one in notices(world)} == {
+        tuple(
+            (entry.position, {stone_of(ANN): ANN, stone_of(BOB): BOB}[entry.tombstone])
+            for entry in register.entries()
+        )
+    }
+    assert len(register.entries()) == 2
 
 
 def test_an_erasure_under_a_legal_hold_is_told_when_the_hold_ends(world: World) -> None:

@@ -45,7 +45,7 @@ class Served:
     """A world, what must be so in it, and a server of every version that there ever was."""
 
     world: World
-    plain: Plain = field(default_factory=Plain)
+    plain: Plain = field(default_factory=lambda: Plain(lambda life: life[0]))
     servers: dict[int, Any] = field(default_factory=dict)
 
     def ask(self, action: Action, raw: str) -> None:

@@ -125,7 +125,7 @@ def _settle(desk: Desk) -> None:
 def _complete(desk: Desk, pending: Mapping[str, Any]) -> None:
     """Write the notices about those of a batch whom the register has under the action since."""
     after, action = int(pending["after"]), Action(pending["action"])
-    ids = dict(pending["people"])
+    ids = _with_merged(desk, dict(pending["people"]))
     before = desk.register.standing(upto=after)
     batches: dict[str, list[tuple[list[int], str]]] = defaultdict(list)
     for entry in desk.register.entries(since=after):
@@ -145,6 +145,13 @@ def _complete(desk: Desk, pending: Mapping[str, Any]) -> None:
                 desk.workspace.outbox, recipient, asked, str(pending["received"]),
                 positions, names, str(pending["number"]),
             )  # fmt: skip
+
+
+def _with_merged(desk: Desk, ids: dict[str, str]) -> dict[str, str]:
+    """And the ids merged with them, to which the request followed: of those the vault knows."""
+    joined = desk.register.links().person(ids) - ids.keys()
+    known = opening.open_vault(desk.workspace).by_tombstone(joined) if joined else {}
+    return {**{stone: raw for stone, (_, raw) in known.items()}, **ids}
 
 
 def _erasure_of(desk: Desk, stone: str, upto: int) -> list[int]:

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lethe.adapters.catalogue import Catalogue
-from lethe.desk.estate.dossiers import Format, archive_path, write_archive
+from lethe.desk.access.dossiers import Format, archive_path, write_archive
+from lethe.desk.access.explaining import as_a_stranger, explained
 from lethe.desk.estate.searching import spellings
 from lethe.desk.rights import read_ids
 from lethe.durable import locked
@@ -28,15 +27,8 @@ from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.suppressing import excluded_among, made_at
 from lethe.nights.judging import Desk
 from lethe.reports.requests import shown_state
-from lethe.solutions.factors import Solution
 from lethe.stages import opening
 
-SHOWN = 10
-_MEANING = (
-    "These numbers were learned from your interactions. Alone they mean nothing: together with the "
-    "numbers of an item they give the score by which items are ranked for you. They place you near "
-    "the items listed under nearest_items."
-)
 _LISTED = ("interactions", "attributes", "rows_not_taken_in", "versions", "requests")
 
 
@@ -249,63 +241,8 @@ def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> N
                         }
                     )
                 if info.version == champion:
-                    person.update(_explained_all(solution, held))
+                    person.update(explained(solution, held))
                     present = [name for name in names if name in rows] or names
                     if excluded_among(desk, present[-1:], standing):
-                        person.update(_as_a_stranger(solution))
+                        person.update(as_a_stranger(solution))
         shutil.rmtree(desk.workspace.temporary / f"version-{info.version}", ignore_errors=True)
-
-
-def _explained_all(solution: Solution, rows: Sequence[int]) -> dict[str, Any]:
-    """What was learned under a person's own name, then under those that were merged with it."""
-    told = _explained(solution, rows[-1] if rows else None)
-    for row in rows[:-1]:
-        further = _explained(solution, row)
-        for name in ("factors", "nearest_items", "recommendations"):
-            told[name] += [{**entry, "learned_for": solution.users[row]} for entry in further[name]]
-    return told
-
-
-def _explained(solution: Solution, row: int | None) -> dict[str, Any]:
-    """What the numbers of one user mean, and the items that are recommended now."""
-    if row is None:
-        best = solution.popular[:SHOWN]
-        return {"recommendations": _ranked(solution, best, None)}
-    factors = solution.factors
-    own, items = factors.user_factors[row], factors.item_factors
-    lengths = np.linalg.norm(items, axis=1) * np.linalg.norm(own)
-    near = np.divide(items @ own, lengths, out=np.zeros(len(items), np.float32), where=lengths > 0)
-    scores = factors.scores(np.array([row]))[0]
-    bias = [] if factors.user_biases is None else [float(factors.user_biases[row])]
-    return {
-        "factors_meaning": _MEANING,
-        "factors": [
-            *({"name": f"factor {n}", "value": float(v)} for n, v in enumerate(own, start=1)),
-            *({"name": "bias", "value": value} for value in bias),
-        ],
-        "nearest_items": [
-            {"item": solution.items[i], "likeness": round(float(near[i]), 4)}
-            for i in np.argsort(-near, kind="stable")[:SHOWN]
-        ],
-        "recommendations": _ranked(solution, np.argsort(-scores, kind="stable")[:SHOWN], scores),
-    }
-
-
-def _as_a_stranger(solution: Solution) -> dict[str, Any]:
-    """What a champion recommends to somebody who is suppressed, though it has factors of theirs."""
-    return {
-        "suppressed": True,
-        "recommendations": _ranked(solution, solution.popular[:SHOWN], None),
-    }
-
-
-def _ranked(solution: Solution, best: Any, scores: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "rank": rank,
-            "item": solution.items[i],
-            "score": None if scores is None else float(scores[i]),
-            "because": "popular with everybody" if scores is None else "your factors",
-        }
-        for rank, i in enumerate(best, start=1)
-    ]

@@ -1,0 +1,1 @@
+"""All that is held on people, for themselves (GDPR Art. 15)."""
