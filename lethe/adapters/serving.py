@@ -100,10 +100,13 @@ class Recommender(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
                 with open(path, "rb") as stream:
                     self.last_read = (_state(os.fstat(stream.fileno())), *_read_list(stream.read()))
         except OSError as error:
-            raise MlflowException(f"{SUPPRESSED}: {type(error).__name__}") from None
+            reason = f"{SUPPRESSED}: the list is missing or cannot be read: {type(error).__name__}"
+            raise MlflowException(reason) from None
         _, salt, versions, people = self.last_read
         if self.identity not in versions:
-            raise MlflowException(f"{SUPPRESSED}: not made for this version; load the champion")
+            raise MlflowException(
+                f"{SUPPRESSED}: the list is not made for this version; load the champion"
+            )
         return salt, people
 
     def _top(self, user: str, k: int, hidden: bool) -> list[tuple[str, str, int, float]]:
