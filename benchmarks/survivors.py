@@ -23,7 +23,44 @@ class Equivalent:
     reason: str
 
 
-KNOWN: tuple[Equivalent, ...] = ()
+KNOWN: tuple[Equivalent, ...] = (
+    Equivalent(
+        "rights/standing.py",
+        "@dataclass(slots=True)",
+        "ReplaceTrueWithFalse",
+        "slots save memory; nothing sets an attribute that is no field",
+    ),
+    Equivalent(
+        "rights/standing.py",
+        "erased_on: int = 0",
+        "NumberReplacer",
+        "it is read only once an erasure has set it",
+    ),
+    Equivalent(
+        "rights/standing.py",
+        "action is Action.",
+        "ReplaceComparisonOperator_Is_Eq",
+        "a member of an enumeration equals itself alone",
+    ),
+    Equivalent(
+        "proof/layers.py",
+        "minlength=len(kept)), strict=True)",
+        "ReplaceTrueWithFalse",
+        "both have one place for each item of the retained",
+    ),
+    Equivalent(
+        "als/stationarity.py",
+        "lagging > 0",
+        "ReplaceComparisonOperator_Gt_NotEq",
+        "a count is never below nought",
+    ),
+    Equivalent(
+        "als/presence.py",
+        "zip(groups, judged, strict=True)",
+        "ReplaceTrueWithFalse",
+        "there is one list of shares for each group",
+    ),
+)
 
 
 @dataclass(frozen=True)

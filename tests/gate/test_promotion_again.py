@@ -121,7 +121,7 @@ def test_a_completed_crash_moves_no_alias_that_already_stands(scene: Scene, vers
     assert "set_champion" not in calls
 
 
-@pytest.mark.parametrize("champion", [1, 9, None])
+@pytest.mark.parametrize("champion", [1, 9, None, 1000])
 def test_an_undone_crash_moves_no_alias_that_never_moved(
     scene: Scene, champion: int | None
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_stranger_is_in_the_first_life() -> None:
     assert (found.pseudonym, found.tombstone) == _life("u1", 0)
     assert (found.erased, found.not_before) == (False, 0)
     assert found.pseudonym not in repr(found)
+    assert found.tombstone not in repr(found)
 
 
 def test_an_erased_person_is_told() -> None:
@@ -163,6 +164,13 @@ def test_a_second_erasure_after_a_return_is_an_erasure() -> None:
 
 def test_256_letters_are_allowed_too() -> None:
     assert canonical_id("x" * 256) == "x" * 256
+
+
+def test_an_id_that_folding_would_make_too_long_is_so_only_where_ids_are_folded() -> None:
+    text = "\u0149" * 128
+    assert id_fault(text) is None
+    assert canonical_id(text) == text
+    assert id_fault(text, True) == "an id of more than 256 bytes"
 
 
 @pytest.mark.parametrize(

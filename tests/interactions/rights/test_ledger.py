@@ -148,7 +148,7 @@ def test_a_write_waits_as_long_as_it_was_told_for_a_lock_of_the_database(
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="OperationalError"):
             register.record_purge(1, 1)
-        assert 0.15 < time.monotonic() - began < 3
+        assert 0.15 < time.monotonic() - began < 4.5
         assert register.head().position == 3, "what only reads does not wait"
         assert Register.open(f"sqlite:///{path}").head().position == 3
         other.execute("ROLLBACK")
