@@ -88,6 +88,15 @@ def test_a_consent_may_be_as_old_as_the_erasure_and_not_a_second_older() -> None
     assert (fold.objection_to(at[10]), fold.objection_to(at[11])) == (None, None)
 
 
+@pytest.mark.parametrize("standing", STANDINGS)
+def test_nothing_but_a_consent_is_held_against_its_date(standing: str) -> None:
+    """Requests may be entered late, in any order."""
+    fold = Fold(_chain(*STANDINGS[standing]))
+    for action in set(Action) - {Action.RECONSENT}:
+        found = fold.objection_to(Request(action, PEOPLE[0], 9))
+        assert found == RULED_OUT[standing].get(action)
+
+
 @pytest.mark.parametrize("received", [0, 4_102_444_799])
 def test_the_first_second_of_1970_and_the_last_of_2099_are_times_of_receipt(received: int) -> None:
     assert Request(Action.ERASE, PEOPLE[0], received).received == received
