@@ -17,7 +17,6 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -32,7 +31,7 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.page import put
+from benchmarks.page import machine, put
 from lethe.interactions.columns import INTERACTIONS, USER
 from lethe.interactions.shards.history import Files, History, Purge
 from lethe.interactions.shards.merging import read_table, write_table
@@ -234,8 +233,7 @@ def main() -> None:
         objects = sum(1 for _ in store.folder.iterdir())
         table = list(lines(place, store, people, versions))
     text = "\n".join([
-        (f"{os.cpu_count()} cores, Python {platform.python_version()}; load at the start "
-        f"{load:.1f}; {time.strftime('%Y-%m-%d')}. {size:,} rows of {len(people):,} people in two "
+        (f"{machine(load)} {size:,} rows of {len(people):,} people in two "
         f"years, {VERSIONS} versions, {sum(map(len, versions)):,} files by name, {objects:,} "
         f"stored in {held / 1e6:,.0f} MB. Making them took {spent:.0f} s."),
         "",

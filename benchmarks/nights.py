@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -24,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.page import put  # noqa: E402
+from benchmarks.page import machine, put  # noqa: E402
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
 NAMES = ("als", "lightfm", "item_knn", "popular")
@@ -131,8 +132,9 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     options.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     given = options.parse_args()
+    told = machine(os.getloadavg()[0])
     with tempfile.TemporaryDirectory() as folder:
-        put("nights", "\n".join(whole_nights(Path(folder), given.data.resolve())))
+        put("nights", "\n".join([told, "", *whole_nights(Path(folder), given.data.resolve())]))
         put("canaries", "\n".join(canaries(Path(folder), given.seeds)))
 
 

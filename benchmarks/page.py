@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+def machine(load: float) -> str:
+    """Where and when it was measured; `load` is that of the machine before anything began."""
+    return (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}; load at the start "
+        f"{load:.1f}; {time.strftime('%Y-%m-%d')}."
+    )
 
 
 def put(section: str, text: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import platform
 import secrets
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.page import put
+from benchmarks.page import machine, put
 from benchmarks.planted import TWENTY
 from lethe.estate.search import Needles
 from lethe.estate.search.looking import counted
@@ -119,8 +118,7 @@ def main() -> None:
         table = list(speeds(folder, names, needles, size))
         ours, other, which = recall(folder, names)
     text = "\n".join([
-        (f"{os.cpu_count()} cores, Python {platform.python_version()}; load at the start "
-        f"{load:.1f}; {time.strftime('%Y-%m-%d')}. {PEOPLE:,} people, each by id and pseudonym; "
+        (f"{machine(load)} {PEOPLE:,} people, each by id and pseudonym; "
         f"making the table of their encodings took {built:.1f} s."),
         "",
         "| Files without a hit | MB | search, MB a processor second | `grep -F -f`, the same |",
