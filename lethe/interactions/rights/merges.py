@@ -66,7 +66,7 @@ class Links:
         if small is large:
             return False
         large |= small
-        self._people |= dict.fromkeys(small, large) | dict.fromkeys(large - small, large)
+        self._people |= dict.fromkeys(small, large)
         return True
 
     def _of(self, stone: str) -> set[str]:
