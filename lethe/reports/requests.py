@@ -68,7 +68,7 @@ def warning(overdue: int) -> str | None:
 
 
 def told_of(state: RequestState, now: int) -> dict[str, Any]:
-    """One request as facts without ids."""
+    """One request as facts without ids; its state as the register has it."""
     return {
         "position": state.entry.position,
         "action": str(state.entry.action),
@@ -76,6 +76,7 @@ def told_of(state: RequestState, now: int) -> dict[str, Any]:
         "due": _day(state.due),
         "extended": None if state.extension is None else state.extension.reason,
         "overdue": state.overdue(now),
+        "state": state.state,
         "rows_removed": state.rows_removed,
         "closed": None if state.closed_at is None else _day(state.closed_at),
         "evidence": state.evidence,
