@@ -140,6 +140,12 @@ def test_what_an_earlier_night_removed_for_the_same_requests_is_on_the_page(worl
     assert newest_page(world.workspace) is not None
 
 
+def test_each_notice_to_a_recipient_is_told_once_with_how_many_requests_it_names() -> None:
+    notice = {"recipient": "a printer", "asked": "erasure", "delivered": 7, "notice": "b" * 64}
+    told_of = {1: {"recipients_told": [notice]}, 2: {"recipients_told": [notice]}, 3: {}}
+    assert testifying._recipients(told_of) == [{**notice, "requests": 2}]
+
+
 def test_a_night_without_requests_of_people_leaves_no_record(world: World) -> None:
     assert told(world)["evidence"] is None
     world.desk.register.append([Request(Action.ERASE, stone_of(EVE), world.clock, CANARY)])

@@ -46,6 +46,10 @@ def facts(**other: Any) -> dict[str, Any]:
         "signing_key": "0123456789abcdef",
         "waiting": 0,
         "nights": [night],
+        "recipients": [
+            {"recipient": "a printer", "asked": "erasure", "requests": 2, "delivered": 1772300000,
+             "notice": "b" * 64},
+        ],
         **other,
     }  # fmt: skip
 
@@ -68,6 +72,7 @@ def test_the_page_tells_what_was_asked_removed_searched_and_what_proves_it() -> 
         DIGEST,
         "carried out in one night",
         "emptied of the people right after it",
+        f"a printer erasure 2 2026-02-28 {'b' * 64}",
     ):
         assert told in text, told
     assert "anonymous" not in text
@@ -101,7 +106,7 @@ def test_lateness_an_interruption_and_what_nobody_recorded_are_said() -> None:
          "removed": {**REMOVED, "objects": None}},
         {"night": "2026-03-03 02:00:00", "closed": [4]},
     ]  # fmt: skip
-    html = render(facts(requests=[late], nights=nights, search=None))
+    html = render(facts(requests=[late], nights=nights, search=None, recipients=[]))
     text = Page(html).text()
     for told in (
         "1 request closed",
@@ -114,6 +119,7 @@ def test_lateness_an_interruption_and_what_nobody_recorded_are_said() -> None:
         "DVC's cache and every remote not recorded",
         "Trained models destroyed that held somebody MLflow at least 1",
         "there was nobody to search for",
+        "no recipient had to be told",
     ):
         assert told in text, told
 

@@ -214,4 +214,14 @@ def _page(
         "search": searches[-1] if searches else None,
         "certificates": sorted({one["certificate"] for one in told.values() if one["certificate"]}),
         "nights": [*earlier, record],
+        "recipients": _recipients(told),
     }
+
+
+def _recipients(told: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who else was told (Art. 19): each notice once, and how many of these requests it names."""
+    notices: dict[str, dict[str, Any]] = {}
+    for at in sorted(told):
+        for one in told[at].get("recipients_told", ()):
+            notices.setdefault(one["notice"], {**one, "requests": 0})["requests"] += 1
+    return list(notices.values())
