@@ -25,6 +25,49 @@ class Equivalent:
 
 KNOWN: tuple[Equivalent, ...] = (
     Equivalent(
+        "gate/promotion.py",
+        'item.state == "done"',
+        "ReplaceComparisonOperator_Eq_GtE",
+        "only an open intent's state is greater, and all were ended before",
+    ),
+    Equivalent(
+        "gate/promotion.py",
+        "register.entries(since=position - 1, upto=position)",
+        "NumberReplacer",
+        "entries before the certificate's own may be read too: it is looked up by its position; "
+        "one that is not read at all is noticed",
+    ),
+    Equivalent(
+        "rights/standing.py",
+        "(*what, *rest), strict=True)",
+        "ReplaceTrueWithFalse",
+        "both have seven parts, by their types",
+    ),
+    Equivalent(
+        "rights/standing.py",
+        "@dataclass(slots=True)",
+        "RemoveDecorator",
+        "nothing gives it a value when it is made: the defaults do as attributes of the class",
+    ),
+    Equivalent(
+        "rights/register.py",
+        "def entries(self, since: int = 0",
+        "NumberReplacer",
+        "positions begin at 1: after -1 is after 0; after 1 is noticed",
+    ),
+    Equivalent(
+        "rights/register.py",
+        "Head(rows[0].position, rows[0].digest) if rows",
+        "NumberReplacer",
+        "one row was asked for: the first is the last; a second one does not exist and is noticed",
+    ),
+    Equivalent(
+        "rights/register.py",
+        "rows.get(row.position, 0)",
+        "NumberReplacer",
+        "no purge removes fewer than no rows, so -1 is as low as 0; 1 is noticed",
+    ),
+    Equivalent(
         "rights/standing.py",
         "@dataclass(slots=True)",
         "ReplaceTrueWithFalse",
@@ -53,6 +96,12 @@ KNOWN: tuple[Equivalent, ...] = (
         "@dataclass(frozen=True, slots=True)",
         "ReplaceTrueWithFalse",
         "slots save memory; nothing sets an attribute that is no field, and nothing may be set",
+    ),
+    Equivalent(
+        "rights/identity.py",
+        "range(0xE0100, 0xE01F0)",
+        "NumberReplacer",
+        "U+E00FF and U+E01F0 are refused before, as unknown to Unicode; the other ends are tested",
     ),
     Equivalent(
         "als/presence.py",
@@ -181,11 +230,12 @@ def page(tallies: list[Tally]) -> str:
         sum(column)
         for column in zip(*((t.run, t.killed, t.equivalent) for t in tallies), strict=True)
     )
+    seeds = " or ".join(sorted({str(t.seed) for t in tallies}))
     lines = [
         "# The verifier's own tests, measured\n",
-        "Written by `benchmarks/mutation.py`; do not edit. A change of a kind at each place, drawn",
-        f"with seed {', '.join(sorted({str(t.seed) for t in tallies}))}. The share is of those",
-        "that change what the code does.\n",
+        "Written by `benchmarks/mutation.py`; do not edit. One change of a kind at a place, drawn",
+        f"with seed {seeds}. A mutant whose tests do not end counts as killed.",
+        "The share is of those that change what the code does.\n",
         "| Module | Mutants | Killed | Equivalent | Survived | Share |",
         "|---|---:|---:|---:|---:|---:|",
         *(_row(f"`{t.module}`", t.run, t.killed, t.equivalent) for t in tallies),
@@ -199,7 +249,7 @@ def page(tallies: list[Tally]) -> str:
                 if (why is not None) is wanted:
                     told = f"- `{t.module}` line {one.line}, {one.operator}: `{one.text}`"
                     lines.append(told + (f": {why}" if why else ""))
-        lines.append("")
+        lines += ["None in these draws.", ""] if lines[-1].startswith("#") else [""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
