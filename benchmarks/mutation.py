@@ -60,6 +60,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/interactions/rights/ledger.py": REGISTER,
     "lethe/interactions/rights/standing.py": _of(RIGHTS, "standing_table", "standing", "register"),
     "lethe/interactions/rights/progress.py": _of(RIGHTS, "progress", "standing", "register"),
+    "lethe/interactions/rights/merges.py": _of(RIGHTS, "merges"),
     "lethe/interactions/rights/deadlines.py": _of(RIGHTS, "standing", "progress"),
     "lethe/interactions/rights/identity.py": _of(RIGHTS, "identity"),
     "lethe/gate/proof/report.py": _of(PROOF, "told", "report", "layers"),

@@ -384,3 +384,8 @@ def test_what_an_older_lethe_entered_for_one_id_only_is_noticed_and_mended(
 def test_an_absent_register_is_not_made_by_a_merge(place: Place) -> None:
     with pytest.raises(StoreUnavailable):
         Register.open(place.url).merge([pair(A, B)], AT)
+
+
+def test_neither_a_pair_nor_a_merge_shows_whom_it_joins() -> None:
+    merge = Merge(1, one=A, other=B, position=0, at=AT, previous="0" * 64, digest="f" * 64)
+    assert not any(stone in repr((merge, pair(A, B))) for stone in (A, B))
