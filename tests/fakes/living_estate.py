@@ -98,10 +98,10 @@ def quick_register(patch: pytest.MonkeyPatch) -> None:
     answers: dict[Any, Any] = {}
     transaction = ledger.transaction
 
-    def writing(engine: Any, write: bool, create: bool = False) -> Any:
+    def writing(engine: Any, write: bool) -> Any:
         if write:
             answers.clear()
-        return transaction(engine, write, create)
+        return transaction(engine, write)
 
     def remembered(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(register: Register, *arguments: Any, **options: Any) -> Any:
