@@ -56,7 +56,7 @@ imports: $(STAMP)
 	@$(BIN)/lint-imports --no-cache | tail -3
 
 tests: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 15
 
 nights: $(STAMP) ## Run only the long tests: the mission, a night killed at each step, two at once
 	@$(BIN)/python -m pytest -q $(LONG:%=tests/nights/test_%.py)

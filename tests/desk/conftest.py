@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def unsettled() -> Iterator[None]:
+@contextlib.contextmanager
+def putting_back() -> Iterator[None]:
     """Undo what a command settles in its process."""
     before, mask, place = dict(os.environ), os.umask(0o022), tempfile.tempdir
     yield
@@ -18,3 +19,10 @@ def unsettled() -> Iterator[None]:
     os.environ.update(before)
     os.umask(mask)
     tempfile.tempdir = place
+
+
+@pytest.fixture(autouse=True)
+def unsettled() -> Iterator[None]:
+    """Each test begins as a command does."""
+    with putting_back():
+        yield

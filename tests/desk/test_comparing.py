@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lethe.errors import BadConfiguration
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, EvaluationCounts
 from lethe.gate.scoring.metrics import means, metric_names
+from tests.desk.conftest import putting_back
 from tests.watched import Shop
 
 COLD = ["tuning.trials=1", "tuning.recipes.lightfm.epochs={kind: categorical, choices: [1]}"]
@@ -46,9 +48,17 @@ def test_equal_values_differ_by_nothing_and_no_chance_is_ruled_out() -> None:
     assert found["users_that_differ"] == 0
 
 
-def test_a_night_an_experiment_and_a_trial_can_be_compared(shop: Shop) -> None:
+@pytest.fixture(scope="module")
+def made(shop: Shop) -> dict[str, Any]:
+    """What an experiment found."""
+    with putting_back():
+        return experimenting.run(str(shop.root), COLD, None)
+
+
+def test_a_night_an_experiment_and_a_trial_can_be_compared(
+    shop: Shop, made: dict[str, Any]
+) -> None:
     workspace = Workspace.find(shop.root)
-    made = experimenting.run(str(shop.root), COLD, None)
     runs = experimenting.opening.open_solutions(
         workspace, experimenting.opening.open_params(workspace)
     ).runs
@@ -88,12 +98,9 @@ def test_a_run_that_is_not_the_only_one_is_refused(
         compare_runs(Workspace.find(shop.root), asked, [], None)
 
 
-def test_a_run_beside_itself_is_refused(shop: Shop) -> None:
-    workspace = Workspace.find(shop.root)
-    run = experimenting.run(str(shop.root), COLD, None)["run"]
-
+def test_a_run_beside_itself_is_refused(shop: Shop, made: dict[str, Any]) -> None:
     with pytest.raises(BadConfiguration, match="found the same"):
-        compare_runs(workspace, (run, run), [], None)
+        compare_runs(Workspace.find(shop.root), (made["run"], made["run"]), [], None)
 
 
 def test_a_run_that_found_nothing_is_refused(shop: Shop) -> None:

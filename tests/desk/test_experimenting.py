@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,19 @@ def test_a_night_removes_what_a_killed_experiment_left(shop: Shop) -> None:
 
     with under_way(str(shop.root)):
         assert leftovers(shop) == []
+
+
+def test_two_experiments_of_one_second_are_two_runs(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 3, 3, 2, 0, 0, tzinfo=tz)
+
+    monkeypatch.setattr(experimenting, "datetime", Stopped)
+    one, other = (
+        experimenting.run(str(shop.root), ["tuning.trials=1", f"seed={seed}"], None)["run"]
+        for seed in (5, 6)
+    )
+    assert one != other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -54,7 +55,9 @@ def _run(  # noqa: PLR0913
 ) -> dict[str, Any]:
     runs = opening.open_solutions(workspace, params).runs
     title = f"experiment {name}"
-    run_id = runs.open_night(title, {"data_version": digest}, title)
+    # Two that begin within one second are two: nobody takes an experiment up again.
+    once = f"{title} {secrets.token_hex(4)}"
+    run_id = runs.open_night(once, {"data_version": digest}, title)
     status: Any = "FAILED"
     try:
         receipt = training_set(workspace, params, digest, place)
