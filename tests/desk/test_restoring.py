@@ -45,6 +45,7 @@ from lethe.nights.forgetting.replaying import Replayed
 from lethe.stages import __main__ as stages
 from lethe.stages import opening
 from tests.gate.proof.test_certificate import signed
+from tests.kills import dying_at
 
 MADE = 1_770_000_000
 NOTHING = Replayed(0, 0, 0, 0, 0, 0, 0)
@@ -403,10 +404,6 @@ def test_nothing_else_is_done_while_a_restore_has_not_ended(
     assert Workspace.find(shop.room.root) == shop.room
 
 
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
-
-
 DURABLE: list[tuple[Any, str]] = [
     (shutil, "move"), (shutil, "rmtree"), (Path, "unlink"), (Path, "replace"),
 ]  # fmt: skip
@@ -414,26 +411,7 @@ DURABLE: list[tuple[Any, str]] = [
 
 def killing(shop: Shop, path: Path, at: int | None) -> int:
     """Restore, and die right before the durable call number `at`; how many calls came."""
-    calls = 0
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls - 1 == at:
-                raise Killed
-            return original(*arguments, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in DURABLE:
-            patch.setattr(owner, name, counted(getattr(owner, name)))
-        try:
-            restore(shop.room, path)
-        except Killed:
-            return calls
-    return calls
+    return dying_at(at, DURABLE, lambda: restore(shop.room, path))
 
 
 def test_a_restore_killed_between_any_two_steps_is_ended_by_another(

@@ -19,7 +19,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy.pool import StaticPool
 
 from lethe import durable
 from lethe.adapters.catalogue import Catalogue, DataVersion
@@ -31,7 +30,6 @@ from lethe.estate.outward import suppression
 from lethe.estate.vault import Vault
 from lethe.gate.promotion import Candidate, promote
 from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.rights import ledger
 from lethe.interactions.rights.identity import pseudonym, tombstone
 from lethe.interactions.rights.register import Action, Register
 from lethe.interactions.shards.store import ShardStore
@@ -42,7 +40,9 @@ from tests.fakes import night_desk
 from tests.fakes.data_versions import FakeDataVersions
 from tests.fakes.night_desk import KEYS, World
 from tests.fakes.plain_estate import Landed, Life
+from tests.fakes.quick_register import quick_register
 from tests.fakes.solution_versions import FakeSolutionVersions
+from tests.kills import Killed
 
 PARAMS = night_desk.PARAMS.model_copy(
     update={"retention": night_desk.PARAMS.retention.model_copy(update={"data_versions": 3})}
@@ -76,10 +76,6 @@ Kill = tuple[str, int]
 """Which durable call, and how many of its kind a night still makes before the kill."""
 
 
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
-
-
 @dataclass(frozen=True)
 class Certificate:
     """What a verifier would state."""
@@ -90,31 +86,6 @@ class Certificate:
     register_head: str
     verdict: str
     digest: str = "e" * 64
-
-
-def quick_register(patch: pytest.MonkeyPatch) -> None:
-    """One connection, and what was read is read again only after something was written."""
-    patch.setattr(ledger, "NullPool", StaticPool)
-    answers: dict[Any, Any] = {}
-    transaction = ledger.transaction
-
-    def writing(engine: Any, write: bool) -> Any:
-        if write:
-            answers.clear()
-        return transaction(engine, write)
-
-    def remembered(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(register: Register, *arguments: Any, **options: Any) -> Any:
-            key = original, id(register), arguments, *options.items()
-            if key not in answers:
-                answers[key] = original(register, *arguments, **options)
-            return answers[key]
-
-        return call
-
-    patch.setattr(ledger, "transaction", writing)
-    for name in ("entries", "_states", "_extensions", "_merges", "promotions", "head"):
-        patch.setattr(Register, name, remembered(getattr(Register, name)))
 
 
 def name_of(life: Life) -> str:

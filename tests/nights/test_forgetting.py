@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +29,7 @@ from lethe.stages import opening
 from tests.fakes.data_versions import FakeDataVersions
 from tests.fakes.night_desk import World, name_of, stone_of
 from tests.fakes.solution_versions import FakeSolutionVersions
+from tests.kills import dying_at
 
 PEOPLE = [f"customer-{number:04d}" for number in range(6)]
 ANN, BOB, CAT, DAN, EVE, FAY = PEOPLE
@@ -480,10 +480,6 @@ DURABLE: list[tuple[Any, str]] = [
 ]
 
 
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
-
-
 def in_need(root: Path) -> World:
     """A night before its last step: two erasures, an objection, a hold, a stranger, loose rows."""
     world = after_one_night(root)
@@ -497,30 +493,14 @@ def in_need(root: Path) -> World:
     return world
 
 
+def whole_or_absent(*arguments: Any) -> bool:
+    """`durable.replacing` leaves a file whole or not there: its own steps do not count."""
+    return not (arguments and str(arguments[0]).endswith(".part"))
+
+
 def killing(world: World, at: int | None) -> int:
     """Retire, and die right before the durable call number `at`; how many calls came."""
-    calls = 0
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            first = str(arguments[0]) if arguments else ""
-            if not first.endswith(".part"):  # durable.replacing is whole or absent
-                calls += 1
-                if calls - 1 == at:
-                    raise Killed
-            return original(*arguments, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in DURABLE:
-            patch.setattr(owner, name, counted(getattr(owner, name)))
-        try:
-            retired(world)
-        except Killed:
-            return calls
-    return calls
+    return dying_at(at, DURABLE, lambda: retired(world), whole_or_absent)
 
 
 def ends_as(world: World) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.notifying import Told, about, deliver, waiting
 from lethe.nights.judging import Desk
 from tests.fakes.night_desk import PARAMS, World, name_of, stone_of
+from tests.kills import Killed
 from tests.nights.test_forgetting import ANN, BOB, CAT, DAN, EVE, PEOPLE, after_one_night, retired
 
 PRINTER, MAILER = RECIPIENTS = ("A printer of letters", "The mailer")
@@ -275,10 +276,6 @@ DURABLE: list[tuple[Any, str]] = [
     (durable, "sync_folder"),
     (outbox, "sync_folder"),
 ]
-
-
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
 
 
 def disturbed(act: Callable[[], None], at: int | None, fault: BaseException, late: bool) -> int:

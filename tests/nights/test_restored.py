@@ -14,16 +14,13 @@ from lethe.errors import RefusedByGate
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.register import Closure
 from lethe.nights.forgetting import replaying
+from tests.kills import Killed
 from tests.nights import shop, traces
 from tests.nights.conftest import Place, Saved, let_go_of_databases
 from tests.nights.shop import BYSTANDER, ERASED, LATE
 from tests.nights.story import Story, expected, names_of, rows_in
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
 
 
 def lost_but_for_keys_and_register(place: Place) -> None:

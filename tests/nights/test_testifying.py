@@ -23,6 +23,7 @@ from tests.fakes.data_versions import FakeDataVersions
 from tests.fakes.night_desk import World, name_of, stone_of
 from tests.fakes.night_report import Page
 from tests.fakes.solution_versions import FakeSolutionVersions
+from tests.kills import Killed, dying_at
 from tests.nights.test_faults import Again
 from tests.nights.test_forgetting import (
     ANN,
@@ -30,7 +31,6 @@ from tests.nights.test_forgetting import (
     CAT,
     EVE,
     PEOPLE,
-    Killed,
     after_one_night,
     in_need,
 )
@@ -199,26 +199,7 @@ def test_requests_that_were_closed_before_a_restored_backup_get_their_page_after
 
 def killing(world: World, at: int | None) -> int:
     """Step 10, killed right before call number `at` of what a page tells; how many calls came."""
-    calls = 0
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls - 1 == at:
-                raise Killed
-            return original(*arguments, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in TOLD:
-            patch.setattr(owner, name, counted(getattr(owner, name)))
-        try:
-            told(world, killed=True)
-        except Killed:
-            return calls
-    return calls
+    return dying_at(at, TOLD, lambda: told(world, killed=True))
 
 
 def ends_as(world: World) -> dict[str, Any]:

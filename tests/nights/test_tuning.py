@@ -20,10 +20,7 @@ from lethe.nights.tuning import Tuned, Window, last_best, study_name, study_seed
 from lethe.params import Params, read_params
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
-
-
-class Killed(BaseException):
-    """Not an Exception: nothing may catch a kill."""
+from tests.kills import Killed
 
 
 @pytest.fixture(scope="module")
