@@ -48,7 +48,7 @@ ALGEBRA = _of(PROOF, "algebra", "als_layers", "contribution", "mutants")
 EQUATIONS = _of(PROOF, "als_layers", "mutants")
 PRESENCE = _of(PROOF, "presence", "als_layers", "contribution", "mutants")
 SHARES = _of(PROOF, "contribution", "als_layers", "presence", "mutants")
-LAYERS = _of(PROOF, "told", "layers", "mutants")
+LAYERS = _of(PROOF, "told", "layers", "findings", "mutants")
 REGISTER = _of(RIGHTS, "ledger", "register", "progress")
 
 # What is changed -> the tests that must notice, the quick ones first.
@@ -63,7 +63,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/interactions/rights/merges.py": _of(RIGHTS, "merges"),
     "lethe/interactions/rights/deadlines.py": _of(RIGHTS, "standing", "progress"),
     "lethe/interactions/rights/identity.py": _of(RIGHTS, "identity"),
-    "lethe/gate/proof/report.py": _of(PROOF, "told", "report", "layers"),
+    "lethe/gate/proof/report.py": _of(PROOF, "told", "report", "layers", "findings"),
     "lethe/gate/proof/layers.py": LAYERS,
     "lethe/gate/proof/verification.py": LAYERS,
     "lethe/gate/proof/case.py": LAYERS,
