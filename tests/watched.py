@@ -1,4 +1,4 @@
-"""Running `lethe` as its users do, in a process of its own, with every connection written down."""
+"""Running `lethe` as its users do, with every connection and every opened file written down."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.opened import preloaded
 
 BIN = Path(sys.executable).parent
 
@@ -52,6 +54,11 @@ class Shop:
     root: Path
     connections: Path
 
+    @property
+    def opened(self) -> Path:
+        """The log of every path its commands opened for writing."""
+        return opened(self.connections)
+
     def lethe(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
         """Run `lethe` in the workspace; `options` may hold `text`, given on standard input."""
         return run((str(BIN / "lethe"), *arguments), self.root, self.connections, **options)
@@ -73,6 +80,11 @@ def run(
     )
 
 
+def opened(connections: Path) -> Path:
+    """Where the writes are logged whose connections are logged in `connections`."""
+    return connections.with_name(f"{connections.name}.opened")
+
+
 def environment(connections: Path) -> Mapping[str, str]:
     """This process's environment without what another workspace set, and with the watch."""
     watch = connections.with_name(f"{connections.name}.watch")
@@ -87,4 +99,5 @@ def environment(connections: Path) -> Mapping[str, str]:
         "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', os.defpath)}",
         "PYTHONPATH": str(watch),
         "WATCHED_CONNECTIONS": str(connections),
+        **preloaded(watch, opened(connections)),
     }

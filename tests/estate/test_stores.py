@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from lethe.estate.search import Needles, search
 from lethe.estate.stores import STORES, files_of, links_of, undeclared
 from lethe.estate.workspace import Workspace
-from tests.watched import Shop
+from tests.opened import lines, strays
+from tests.watched import Shop, opened, run
 
 BESIDE = {"params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".gitignore"}
 
@@ -22,6 +24,39 @@ def test_every_file_that_a_night_writes_is_declared(small_night: Shop) -> None:
     assert top <= BESIDE
     folders = {path.name for path in small_night.root.iterdir() if path.is_dir()}
     assert folders == {"data", ".dvc", ".lethe"}
+
+
+def test_nothing_is_opened_for_writing_where_no_store_is_declared(small_night: Shop) -> None:
+    written = set(lines(small_night.opened, "write"))
+    assert len(written) > 300
+    # Arrow and SQLite write without Python's knowing, and children write too.
+    for part in ("/data/interactions/", "/.lethe/mlflow/", "/.dvc/cache/", "/.lethe/prefect/"):
+        assert any(f"{small_night.root}{part}" in path for path in written)
+    assert strays(small_night.opened, Workspace(small_night.root)) == []
+
+
+def test_whoever_opens_a_file_elsewhere_is_told(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = """if True:
+        import os, pathlib, sqlite3, sys, tempfile
+        import numpy, pyarrow, pyarrow.parquet
+        folder = pathlib.Path(sys.argv[1])
+        (folder / "by-python").write_text("x")
+        sqlite3.connect(folder / "by-sqlite").execute("CREATE TABLE people (id)")
+        pyarrow.parquet.write_table(pyarrow.table({"id": [1]}), folder / "by-arrow")
+        numpy.save(folder / "by-numpy.npy", numpy.zeros(1))
+        os.close(tempfile.mkstemp(dir=folder, prefix="by-mkstemp")[0])
+        os.rename(folder / "by-python", folder / "by-rename")
+        os.system("echo x > " + str(folder / "by-a-child"))
+        os.chdir(folder); open("by-a-relative-name", "w")
+    """
+    done = run((sys.executable, "-c", code, str(elsewhere)), tmp_path, tmp_path / "connections")
+    assert done.returncode == 0, done.stderr
+    told = strays(opened(tmp_path / "connections"), Workspace(tmp_path / "shop"))
+    ways = {path.name for path in elsewhere.iterdir()} | {"by-python"}
+    assert {Path(path).name for path in told} >= ways
+    assert len(ways) > 7
 
 
 def test_the_search_can_decode_all_that_a_night_writes(small_night: Shop) -> None:
