@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from lethe.estate.process import TELEMETRY_OFF
-from tests.watched import BIN, Shop
+from tests.opened import lines
+from tests.watched import BIN, Shop, opened, run
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted(path for top in ("lethe", "flows") for path in (ROOT / top).rglob("*.py"))
@@ -64,9 +65,9 @@ def test_a_wing_has_at_most_seven_rooms() -> None:
 
 def test_no_file_is_long() -> None:
     long = {
-        named(path): lines
+        named(path): length
         for path in CODE
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
+        if (length := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
     }
 
     assert long == {}
@@ -265,23 +266,40 @@ def test_the_sweep_comes_every_quarter_of_an_hour_under_the_nights_limit() -> No
 
 
 def test_a_whole_night_connects_to_nothing_but_loopback(small_night: Shop) -> None:
-    """As far as Python sees it, in every process of the night: flow, server, stages, dvc."""
-    lines = small_night.connections.read_text(encoding="utf-8").splitlines()
-    processes = [line for line in lines if line.startswith("process ")]
+    """As Python sees it and as the C library does: flow, server, stages, dvc."""
+    said = small_night.connections.read_text(encoding="utf-8").splitlines()
+    processes = [line for line in said if line.startswith("process ")]
 
-    assert [line for line in lines if line.startswith("FAR")] == []
-    for expected in ("lethe night", "-m dvc", "-m lethe.stages interactions", "-m uvicorn"):
+    assert [line for line in said if line.startswith("FAR")] == []
+    assert set(lines(small_night.opened, "connect")) == {"127.0.0.1"}
+    for expected in (
+        "lethe night",
+        "-m dvc",
+        "-m lethe.stages interactions",
+        "-m flows.own_server",
+    ):
         assert any(expected in line for line in processes), f"{expected} was not watched"
 
 
 def test_the_watch_would_have_seen_a_connection(tmp_path: Path) -> None:
-    from tests.watched import run
-
     reach = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     done = run((sys.executable, "-c", reach), tmp_path, tmp_path / "log")
 
     assert done.returncode != 0
     assert "FAR socket.getaddrinfo 192.0.2.1" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def test_the_watch_sees_a_connection_that_python_does_not(tmp_path: Path) -> None:
+    reach = """if True:
+        import ctypes, socket, struct
+        libc = ctypes.CDLL(None)
+        near = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(9), bytes([127, 0, 0, 9]))
+        libc.connect(libc.socket(socket.AF_INET, socket.SOCK_STREAM, 0), near, len(near))
+    """
+    done = run((sys.executable, "-c", reach), tmp_path, tmp_path / "log")
+
+    assert done.returncode == 0, done.stderr
+    assert list(lines(opened(tmp_path / "log"), "connect")) == ["127.0.0.9"]
 
 
 @pytest.mark.parametrize("path", TESTS, ids=named)

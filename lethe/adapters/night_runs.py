@@ -68,6 +68,12 @@ def allowed(tags: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in tags.items()}
 
 
+def import_ahead() -> None:
+    """Import now what a night needs of MLflow: for whoever waits for something else meanwhile."""
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def connect(tracking_uri: str) -> MlflowClient:
     """A client of this store; sets nothing global.
 

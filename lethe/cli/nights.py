@@ -27,9 +27,15 @@ def night(workspace: Workspace) -> dict[str, Any]:
     The steps: intake, purge, version, split, tune, train, record, verify, promote, retire, report.
     Whatever is refused or fails, the champion stays. A night that was killed is taken up again.
     """
-    from flows.retrain import retrain
+    from flows.own_server import own_server
 
-    return dict(retrain(workspace=str(workspace.root)))
+    with own_server() as ready:
+        from flows.retrain import retrain
+        from lethe.adapters.night_runs import import_ahead
+
+        import_ahead()
+        ready()
+        return dict(retrain(workspace=str(workspace.root)))
 
 
 @click.command()
@@ -43,11 +49,17 @@ def experiment(
     from lethe.desk.experiments.experimenting import chosen
 
     chosen(workspace, overrides, data_version)  # a slip is told before anything is started
-    from flows.experiment import experiment as flow
+    from flows.own_server import own_server
 
-    return dict(
-        flow(workspace=str(workspace.root), overrides=list(overrides), data_version=data_version)
-    )
+    with own_server() as ready:
+        from flows.experiment import experiment as flow
+
+        ready()
+        return dict(
+            flow(
+                workspace=str(workspace.root), overrides=list(overrides), data_version=data_version
+            )
+        )
 
 
 @click.command()
