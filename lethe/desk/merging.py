@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from lethe.desk.rights import plain
-from lethe.durable import write_json
 from lethe.errors import BadFile
+from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
-from lethe.interactions.rights.identity import Identities, canonical_id, id_fault
+from lethe.interactions.rights.identity import (
+    Identities,
+    Keys,
+    canonical_id,
+    every_pseudonym,
+    id_fault,
+    tombstone,
+)
 from lethe.interactions.rights.merges import Pair
-from lethe.interactions.rights.standing import Head
+from lethe.interactions.rights.register import Register
 from lethe.stages import opening
 
 _PAIR = 2
@@ -86,7 +94,7 @@ def merge(workspace: Workspace, content: bytes, source: str) -> dict[str, Any]:
         if invented & {pair.one, pair.other}:
             raise BadFile(PurePath(source).name, "an id of a canary, who is no person", pair.row)
     receipt = register.merge(pairs, opening.now(), opening.newest_known(workspace))
-    _remember(workspace, register.merge_head())
+    opening.remember_merge(workspace, register.merge_head())
     return {
         "asked": len(pairs),
         "merged": receipt.entered,
@@ -96,8 +104,40 @@ def merge(workspace: Workspace, content: bytes, source: str) -> dict[str, Any]:
     }
 
 
-def _remember(workspace: Workspace, head: Head) -> None:
-    """Remember the newest merge outside the register; an older one never replaces a newer."""
-    known = opening.newest_merge(workspace)
-    if head.position > (known.position if known else 0):
-        write_json(workspace.merges_anchor, {"digest": head.digest, "position": head.position})
+@dataclass(frozen=True, repr=False)
+class Called:
+    """What one id, and whoever was merged with it, is called. The repr hides it.
+
+    `own` are the pseudonyms of its lives, the present one last; `joined` those of merged lives
+    that the vault knows, and `ids` the ids of these. `present` are the ids among them whose present
+    life is the merged one: another life of the same id is somebody's who need not be the same.
+    """
+
+    own: Sequence[str]
+    joined: Sequence[str]
+    ids: Sequence[str]
+    present: Sequence[str]
+
+
+class Naming:
+    """Canonical ids -> what they are called, at one state of register and vault."""
+
+    def __init__(self, keys: Keys, register: Register, vault: Vault) -> None:
+        self.keys, self.vault = keys, vault
+        self.standing, self.links = register.standing(), register.links()
+
+    def called(self, canonical: str) -> Called:
+        """Everything that this person's data can lie under."""
+        own = every_pseudonym(self.keys, self.standing, canonical)
+        stones = {tombstone(self.keys.tombstone, name) for name in own}
+        others = self.links.person(stones) - stones
+        joined = self.vault.by_tombstone(others) if others else {}
+        resolve = Identities(self.keys, self.standing).resolve
+        lives = resolve([raw for _, raw in joined.values()])
+        present = [
+            raw
+            for (stone, (_, raw)), life in zip(joined.items(), lives, strict=True)
+            if life.tombstone == stone
+        ]
+        ids = sorted({raw for _, raw in joined.values()})
+        return Called(own, [name for name, _ in joined.values()], ids, present)

@@ -98,6 +98,13 @@ def newest_merge(workspace: Workspace) -> Head | None:
     return read_position(path) if path.is_file() else None
 
 
+def remember_merge(workspace: Workspace, merge: Head) -> None:
+    """Remember the newest merge outside the register; an older one never replaces a newer."""
+    known = newest_merge(workspace)
+    if merge.position > (known.position if known else 0):
+        write_position(workspace.merges_anchor, merge)
+
+
 def write_position(path: Path, head: Head) -> None:
     """Say at which head the data stages purge; written only when it changes."""
     wanted = {"digest": head.digest, "position": head.position}

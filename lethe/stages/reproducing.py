@@ -36,6 +36,8 @@ def take_in(workspace: Workspace, params: Params) -> dict[str, int]:
     if not found and not (workspace.interactions / "manifest.json").is_file():
         raise BadConfiguration("data/landing is empty and no interactions were ever taken in")
     opening.write_position(workspace.register_position, head)
+    # `lethe merge` does so itself, unless it was killed right after it had entered them.
+    opening.remember_merge(workspace, register.merge_head())
     canaries = opening.open_canaries(workspace, opening.open_identities(workspace)).landed()
     return {
         "files": sum(file.sha256 != canaries for file in found),

@@ -14,6 +14,8 @@ from lethe.durable import read_json
 from lethe.estate.canaries.roll import Canaries
 from lethe.estate.keys import open_keys
 from lethe.estate.workspace import Workspace
+from lethe.stages import opening
+from lethe.stages.reproducing import take_in
 from tests.cli.door import Door
 from tests.watched import Shop
 
@@ -122,6 +124,35 @@ def test_both_ids_of_one_person_in_one_list_are_told_everything_twice(
     one, other = (json.loads(zipfile.ZipFile(out).read(f"person-000{n}.json")) for n in (1, 2))
     assert sorted(one["pseudonyms"]) == sorted(other["pseudonyms"])
     assert one["interactions"] == other["interactions"]
+
+
+def test_a_search_for_one_id_finds_what_lies_under_the_other(
+    shop: Shop, door: Door, people: list[str]
+) -> None:
+    at = ("--workspace", str(shop.root), "--json", "scan")
+
+    def places(text: str) -> dict[tuple[str, str, str], int]:
+        found = door(*at, text=text).json["places"]
+        assert isinstance(found, list)
+        return {(one["store"], one["path"], one["how"]): one["count"] for one in found}
+
+    apart = places(f"{people[2]}\n{people[3]}\n")
+    alone = places(people[2])
+    assert alone != apart
+    assert door("--workspace", str(shop.root), "merge", text=f"{people[2]},{people[3]}\n").code == 0
+    assert places(people[2]) == places(people[3]) == places(f"{people[2]}\n{people[3]}\n") == apart
+
+
+def test_a_merge_whose_command_was_killed_is_remembered_by_the_next_night(
+    shop: Shop, door: Door, people: list[str]
+) -> None:
+    workspace = Workspace(shop.root)
+    before = workspace.merges_anchor.read_bytes()
+    assert door("--workspace", str(shop.root), "merge", text=f"{people[3]},new-3\n").code == 0
+    after = workspace.merges_anchor.read_bytes()
+    workspace.merges_anchor.write_bytes(before)  # as a kill right after the entry leaves it
+    take_in(workspace, opening.open_params(workspace))
+    assert workspace.merges_anchor.read_bytes() == after != before
 
 
 def test_an_extension_follows_and_counts_what_it_left(

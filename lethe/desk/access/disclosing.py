@@ -14,6 +14,7 @@ from lethe.adapters.catalogue import Catalogue
 from lethe.desk.access.dossiers import Format, archive_path, write_archive
 from lethe.desk.access.explaining import as_a_stranger, explained
 from lethe.desk.estate.searching import spellings
+from lethe.desk.merging import Naming
 from lethe.desk.rights import read_ids
 from lethe.durable import locked
 from lethe.errors import ArtifactCorrupt
@@ -21,7 +22,7 @@ from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
-from lethe.interactions.rights.identity import Identities, every_pseudonym, tombstone
+from lethe.interactions.rights.identity import tombstone
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.suppressing import excluded_among, made_at
@@ -79,30 +80,15 @@ def access(
 
 
 def _wanted(desk: Desk, ids: Sequence[str]) -> _Wanted:
-    """Each with the names of all their lives, and of the lives that were merged with one of them.
-
-    A merged life's id is searched for as well while it is that id's present life: afterwards the
-    id is somebody's who need not be the same.
-    """
-    standing, links = desk.register.standing(), desk.register.links()
-    vault, rules = opening.open_vault(desk.workspace), desk.params.intake.interactions
+    """Each with the names of all their lives, and of lives merged with one of them."""
+    naming = Naming(desk.keys, desk.register, opening.open_vault(desk.workspace))
+    rules, called = desk.params.intake.interactions, [naming.called(one) for one in ids]
     spelled: dict[str, list[int]] = {}
-    all_names, all_merged = [], []
-    for who, one in enumerate(ids):
-        own = every_pseudonym(desk.keys, standing, one)
-        stones = {tombstone(desk.keys.tombstone, name) for name in own}
-        joined = vault.by_tombstone(links.person(stones) - stones)
-        present = Identities(desk.keys, standing).resolve([raw for _, raw in joined.values()])
-        theirs = [
-            raw
-            for (stone, (_, raw)), life in zip(joined.items(), present, strict=True)
-            if life.tombstone == stone
-        ]
-        all_names.append([*(name for name, _ in joined.values()), *own])
-        all_merged.append(sorted({raw for _, raw in joined.values()}))
-        for form in {form for raw in (one, *theirs) for form in spellings(raw, rules)}:
+    for who, (one, found) in enumerate(zip(ids, called, strict=True)):
+        for form in {form for raw in (one, *found.present) for form in spellings(raw, rules)}:
             spelled.setdefault(form, []).append(who)
-    return _Wanted(ids, all_names, all_merged, spelled)
+    names = [[*found.joined, *found.own] for found in called]
+    return _Wanted(ids, names, [found.ids for found in called], spelled)
 
 
 def _about(desk: Desk, now: datetime) -> dict[str, Any]:

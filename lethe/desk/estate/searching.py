@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lethe.desk.merging import Naming
 from lethe.desk.rights import read_ids
 from lethe.estate.search import Needles
 from lethe.estate.search.looking import Looked, in_name, look, totals
 from lethe.estate.stores import STORES, Store
 from lethe.estate.workspace import Workspace
 from lethe.interactions.intake.rules import InteractionRules
-from lethe.interactions.rights.identity import every_pseudonym
 from lethe.stages import opening
 
 BESIDE = "beside the stores"
@@ -24,7 +24,8 @@ _MEGABYTE = 1e6
 def scan(workspace: Workspace, content: bytes, source: str, also: Sequence[Path]) -> dict[str, Any]:
     """Look for the people of an id list in every store, and in the files of `also`.
 
-    They are looked for by id and by the pseudonym of each of their lives. The answer has the
+    They are looked for by id and by the pseudonym of each of their lives, and under the ids merged
+    with theirs that the vault knows. The answer has the
     places, as store, path, form and count, and what was searched; its `exit_code` is 1 if anybody
     was found.
 
@@ -39,9 +40,13 @@ def scan(workspace: Workspace, content: bytes, source: str, also: Sequence[Path]
     )
     rules = params.intake.interactions
     ids = read_ids(content, source, rules)
-    standing = register.standing()
-    names = [name for one in ids for name in every_pseudonym(keys, standing, one)]
-    needles = Needles.of(names, (form for one in ids for form in spellings(one, rules)))
+    naming = Naming(keys, register, opening.open_vault(workspace))
+    called = [naming.called(one) for one in ids]
+    names = {name for found in called for name in (*found.own, *found.joined)}
+    raw = {*ids, *(one for found in called for one in found.present)}
+    needles = Needles.of(
+        sorted(names), (form for one in sorted(raw) for form in spellings(one, rules))
+    )
     began = time.perf_counter()
     looked = list(look(workspace, needles, [*STORES, *_beside(also)]))
     return _told(looked, needles, len(ids), time.perf_counter() - began)
