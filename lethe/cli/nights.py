@@ -20,13 +20,23 @@ _DATA = click.option("--data", "data_version", help="A data version's digest; de
 
 
 @click.command()
+@click.option(
+    "--if-asked",
+    is_flag=True,
+    help="Only if a request of a person waits that a night now could bring further.",
+)
 @in_workspace
-def night(workspace: Workspace) -> dict[str, Any]:
+def night(workspace: Workspace, if_asked: bool) -> dict[str, Any]:
     """Run one night, from what landed to the report.
 
     The steps: intake, purge, version, split, tune, train, record, verify, promote, retire, report.
     Whatever is refused or fails, the champion stays. A night that was killed is taken up again.
     """
+    if if_asked:
+        from lethe.desk.rights import waiting_for_a_night
+
+        if not waiting_for_a_night(workspace):
+            return {"outcome": "nothing to do", "text": "no request waits for a night"}
     from flows.own_server import own_server
 
     with own_server() as ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -230,3 +231,22 @@ def test_the_group_itself_touches_nothing(empty: Path, door: Door) -> None:
     assert door("--workspace", str(empty), "--version").code == 0
     assert list(empty.iterdir()) == []
     assert isinstance(lethe, click.Group)
+
+
+def test_a_night_only_if_asked_is_run_for_a_request_and_for_nothing_else(
+    shop: Shop, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights_run: list[str] = []
+
+    def retrain(workspace: str) -> dict[str, str]:
+        nights_run.append(workspace)
+        return {"outcome": "promoted", "text": "promoted"}
+
+    monkeypatch.setattr("flows.retrain.retrain", retrain)
+    monkeypatch.setattr("flows.own_server.own_server", lambda: nullcontext(lambda: None))
+    at = ("--workspace", str(shop.root))
+    idle = door(*at, "night", "--if-asked")
+    assert (idle.code, idle.out, nights_run) == (0, "no request waits for a night\n", [])
+    assert door(*at, "erase", text="somebody-who-asked\n").code == 0
+    assert door(*at, "night", "--if-asked").out == "promoted\n"
+    assert nights_run == [str(shop.root)]
