@@ -16,7 +16,7 @@ import yaml
 
 from lethe.estate.process import TELEMETRY_OFF
 from tests.opened import lines
-from tests.watched import BIN, Shop, opened, run
+from tests.watched import BIN, Shop, apart, opened, run
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted(path for top in ("lethe", "flows") for path in (ROOT / top).rglob("*.py"))
@@ -279,6 +279,15 @@ def test_a_whole_night_connects_to_nothing_but_loopback(small_night: Shop) -> No
         "-m flows.own_server",
     ):
         assert any(expected in line for line in processes), f"{expected} was not watched"
+
+
+def test_a_whole_night_needs_no_network_but_loopback(small_night: Shop) -> None:
+    if not apart():
+        pytest.skip("the kernel gives no network namespace to this user")
+    said = small_night.connections.read_text(encoding="utf-8").splitlines()
+    interfaces = [line for line in said if line.startswith("interfaces ")]
+    assert len(interfaces) > 5
+    assert set(interfaces) == {"interfaces lo"}
 
 
 def test_the_watch_would_have_seen_a_connection(tmp_path: Path) -> None:
