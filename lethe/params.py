@@ -38,7 +38,8 @@ class PurgeRules(Section):
 class TuningRules(Section):
     """What is searched, for how long, and how often a trial is scored on the way.
 
-    `recipes` maps a recipe's name to its search space; a fixed value is a categorical of one.
+    `recipes` maps a recipe's name to its search space, an empty one to the recipe's own; a fixed
+    value is a categorical of one.
     `trials` counts per recipe; `minutes` (per recipe) ends a study early and makes its result
     depend on the machine's speed. Trials are scored on `sample_users` users of the validation
     window every `report_every` iterations; 0 scores only the end.
@@ -64,7 +65,7 @@ class TuningRules(Section):
                 raise ValueError(str(error)) from None
             if searched.baseline:
                 raise ValueError(f"{name} is a baseline: it is scored, and never tuned or promoted")
-        return recipes
+        return {name: space or dict(recipe(name).space) for name, space in recipes.items()}
 
 
 class RetentionRules(Section):

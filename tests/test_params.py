@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lethe.errors import BadConfiguration
 from lethe.params import Params, as_flat, read_params
+from lethe.solutions.recipes import recipe
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -30,6 +31,14 @@ def test_the_default_parameters_name_both_recipes() -> None:
 
     assert set(params.tuning.recipes) == {"als", "lightfm"}
     assert params.promotion.must_beat == ("popular",)
+
+
+def test_an_empty_search_space_is_the_recipes_own() -> None:
+    params = read_params(PARAMS, ["tuning.recipes.als={}", "tuning.recipes.lightfm={}"])
+
+    assert params.tuning.recipes == {
+        name: dict(recipe(name).space) for name in params.tuning.recipes
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -157,6 +157,7 @@ def examine(desk: Desk, version: int) -> Report:
             replay=lambda matrix: _replay(stored, matrix),
             suspects=found,
             canaries=tuple(row for row, name in enumerate(retained.users) if name in canaries),
+            layers=recipe(manifest.recipe).layers,
             untested=max(0, waiting - (found["canary"].shape[0] if "canary" in found else 0)),
         )
     )

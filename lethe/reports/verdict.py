@@ -75,7 +75,7 @@ def proof(facts: Mapping[str, Any]) -> Told:
 
 def _missing(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     ran = {str(layer.get("layer")) for layer in records(certificate.get("layers"))}
-    required = required_layers(str(certificate.get("recipe")))
+    required = required_layers(str(certificate.get("recipe")), texts(certificate.get("required")))
     doubts = [f"The layer {name} is missing." for name in required if name not in ran]
     for name in ("digest", "artifact_digest", "data_version"):
         if not certificate.get(name):

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from lethe.errors import BadConfiguration
 from lethe.solutions.recipes import RECIPES, Dimension, recipe
+from lethe.solutions.recipes.table import FURTHER
 from tests.solutions.histories import history
 
 
@@ -32,8 +33,15 @@ def test_every_default_space_stays_inside_the_bounds(name: str) -> None:
     recipe(name).check_space(recipe(name).space)
 
 
-def test_als_and_lightfm_are_contenders_and_the_rest_baselines() -> None:
-    assert {name for name, entry in RECIPES.items() if not entry.baseline} == {"als", "lightfm"}
+def test_als_and_lightfm_are_contenders_and_two_are_baselines() -> None:
+    contenders = {name for name, entry in RECIPES.items() if not entry.baseline}
+
+    assert contenders - set(FURTHER) == {"als", "lightfm"}
+    assert RECIPES.keys() - contenders - set(FURTHER) == {"popular", "item_knn"}
+
+
+def test_the_recipes_that_the_gate_knows_name_no_layers_of_their_own() -> None:
+    assert all(entry.layers == () for entry in RECIPES.values() if entry.name not in FURTHER)
 
 
 def test_an_unknown_recipe_is_a_configuration_error() -> None:

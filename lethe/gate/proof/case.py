@@ -28,6 +28,9 @@ class Case:
     person. Their histories are read for this alone and nothing about one of them is told.
     `canaries` are the rows of living canaries in `retained`, who must be found when they are
     pretended erased. `untested` counts erased canaries whose histories nothing holds any more.
+
+    `layers` are those that the recipe's line in the table names: see
+    `lethe.gate.proof.report.required_layers`.
     """
 
     artifact_digest: str
@@ -46,3 +49,4 @@ class Case:
     suspects: Mapping[str, Any] = field(default_factory=dict)
     canaries: tuple[int, ...] = ()
     untested: int = 0
+    layers: tuple[str, ...] = ()

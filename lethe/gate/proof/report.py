@@ -13,18 +13,26 @@ REQUIRED_LAYERS = ("structure", "manifest", "replay")
 ALGEBRA_LAYERS = ("normal_equations", "stationarity", "contribution")
 LARGEST_DETAILS = 100
 BIN, FIRST_BIN, LAST_BIN = 0.05, -20, 39
+EQUATIONS = frozenset({"als"})
 _WITHOUT_ALGEBRA = frozenset({"lightfm"})
 
 
-def required_layers(recipe: str) -> tuple[str, ...]:
+def required_layers(recipe: str, named: Iterable[str] = ()) -> tuple[str, ...]:
     """The layers without which a version of this recipe is refused.
 
-    Only a recipe that has no equations to check is let off the last three.
+    Only a recipe that has no equations to check is let off the last three. `named` are the layers
+    that a recipe's line in the table names; they can let it off those three, if it is none that
+    has equations, and never off the first.
 
     >>> len(required_layers("als")), len(required_layers("lightfm")), len(required_layers("new"))
     (6, 3, 6)
+    >>> required_layers("new", ["replay"]), len(required_layers("als", ["replay"]))
+    (('structure', 'manifest', 'replay'), 6)
     """
-    return REQUIRED_LAYERS if recipe in _WITHOUT_ALGEBRA else REQUIRED_LAYERS + ALGEBRA_LAYERS
+    named = tuple(named)
+    let_off = recipe in _WITHOUT_ALGEBRA or (named and recipe not in EQUATIONS)
+    floor = REQUIRED_LAYERS if let_off else REQUIRED_LAYERS + ALGEBRA_LAYERS
+    return tuple(dict.fromkeys((*floor, *named)))
 
 
 class Verdict(StrEnum):
@@ -123,7 +131,8 @@ class LayerResult:
 class Report:
     """Every layer's answer and the verdict that follows from them.
 
-    `users` counts people; `canaries` those who are in the artifact besides.
+    `users` counts people; `canaries` those who are in the artifact besides. `named` are the layers
+    that the recipe's line in the table names.
     """
 
     artifact_digest: str
@@ -138,13 +147,18 @@ class Report:
     items: int
     layers: tuple[LayerResult, ...]
     canaries: int = 0
+    named: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The layers without which this version is refused."""
+        return required_layers(self.recipe, self.named)
 
     @property
     def verdict(self) -> Verdict:
         """REFUSED before INCONCLUSIVE before VERIFIED; a missing layer refuses."""
         ran = {layer.layer for layer in self.layers}
-        required = required_layers(self.recipe)
-        if any(layer.findings for layer in self.layers) or not ran.issuperset(required):
+        if any(layer.findings for layer in self.layers) or not ran.issuperset(self.required):
             return Verdict.REFUSED
         if not all(layer.conclusive for layer in self.layers):
             return Verdict.INCONCLUSIVE
@@ -180,7 +194,7 @@ class Report:
                     + (f"; what would help: {layer.advice}" if layer.advice else "")
                 )
         ran = {layer.layer for layer in self.layers}
-        missing = [name for name in required_layers(self.recipe) if name not in ran]
+        missing = [name for name in self.required if name not in ran]
         return (*told, *(f"{name}: did not run" for name in missing))
 
     def clouds(self) -> list[dict[str, Any]]:
@@ -202,6 +216,7 @@ class Report:
             "users": self.users,
             "items": self.items,
             "canaries": self.canaries,
+            **({"required": list(self.required)} if self.named else {}),
             "layers": [
                 {
                     "layer": layer.layer,

@@ -18,11 +18,9 @@ from lethe.gate.proof.als.presence import contribution
 from lethe.gate.proof.als.stationarity import stationarity
 from lethe.gate.proof.case import Case
 from lethe.gate.proof.layers import manifest_layer, replay, structure
-from lethe.gate.proof.report import Finding, LayerResult, Report, Verdict
+from lethe.gate.proof.report import EQUATIONS, Finding, LayerResult, Report, Verdict
 
 __all__ = ["Case", "Finding", "LayerResult", "Report", "Verdict", "algebra_layers", "verify"]
-
-_EQUATIONS = frozenset({"als"})
 
 
 def verify(case: Case) -> Report:
@@ -44,6 +42,7 @@ def verify(case: Case) -> Report:
         canaries=len(case.canaries),
         items=len(case.stored.items),
         layers=(structure(case), manifest_layer(case), replay(case), *algebra_layers(case)),
+        named=case.layers,
     )
 
 
@@ -53,7 +52,7 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
     Raises:
         ArtifactCorrupt: the manifest lacks a hyper-parameter that the equations need.
     """
-    if case.stored.manifest.recipe not in _EQUATIONS:
+    if case.stored.manifest.recipe not in EQUATIONS:
         return ()
     objective = Objective.of(case)
     first = normal_equations(objective)

@@ -1,4 +1,4 @@
-"""The table of recipes, and search spaces as data."""
+"""What a recipe is, and search spaces as data."""
 
 from __future__ import annotations
 
@@ -10,19 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lethe.errors import BadConfiguration
 from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.solutions import als, baselines, lightfm
-from lethe.solutions.learned import Factors, Learned, Progress
-
-__all__ = [
-    "RECIPES",
-    "Choice",
-    "Dimension",
-    "Factors",
-    "Learned",
-    "Progress",
-    "Recipe",
-    "recipe",
-]
+from lethe.solutions.learned import Learned, Progress
 
 Choice = bool | int | float | str
 
@@ -84,6 +72,8 @@ class Recipe:
             return `Factors`.
         space: default search space; `params.yaml` may give another.
         baseline: True for what a winner must beat; a baseline is never recorded or promoted.
+        layers: the layers of deletion verification that it is held to. Naming none means all six;
+            `structure`, `manifest` and `replay` are asked of every recipe, whatever stands here.
     """
 
     name: str
@@ -91,6 +81,7 @@ class Recipe:
     fit: Fit
     space: Mapping[str, Dimension] = field(default_factory=dict)
     baseline: bool = False
+    layers: tuple[str, ...] = ()
 
     def check_space(self, space: Mapping[str, Dimension]) -> None:
         """Refuse a space that could propose what the hyper-parameters do not allow.
@@ -109,56 +100,3 @@ class Recipe:
                     raise BadConfiguration(
                         f"recipe {self.name}, search space {name}: {value!r}: {rule}"
                     ) from None
-
-
-# `iterations` is no axis of the ALS space: a fit that has not converged cannot be verified.
-_ALS_SPACE = {
-    "factors": Dimension(kind="int", low=16, high=128, log=True),
-    "regularization": Dimension(kind="float", low=10.0, high=200.0, log=True),
-    "alpha": Dimension(kind="float", low=1.0, high=10.0, log=True),
-}
-_LIGHTFM_SPACE = {
-    "components": Dimension(kind="int", low=24, high=64, log=True),
-    "loss": Dimension(kind="categorical", choices=("warp",)),
-    "learning_rate": Dimension(kind="float", low=0.03, high=0.1, log=True),
-    "item_alpha": Dimension(kind="float", low=1e-6, high=3e-4, log=True),
-    "user_alpha": Dimension(kind="float", low=1e-6, high=3e-4, log=True),
-    "epochs": Dimension(kind="int", low=10, high=40),
-    "use_item_features": Dimension(kind="categorical", choices=(True, False)),
-}
-_KNN_SPACE = {
-    "neighbours": Dimension(kind="int", low=20, high=300, log=True),
-    "shrinkage": Dimension(kind="float", low=0.0, high=100.0),
-}
-
-RECIPES: Mapping[str, Recipe] = {
-    entry.name: entry
-    for entry in (
-        Recipe("als", als.AlsHyperparameters, als.fit, _ALS_SPACE),
-        Recipe("lightfm", lightfm.LightfmHyperparameters, lightfm.fit, _LIGHTFM_SPACE),
-        Recipe("popular", baselines.PopularHyperparameters, baselines.fit_popular, baseline=True),
-        Recipe(
-            "item_knn",
-            baselines.ItemKnnHyperparameters,
-            baselines.fit_item_knn,
-            _KNN_SPACE,
-            baseline=True,
-        ),
-    )
-}
-
-
-def recipe(name: str) -> Recipe:
-    """The recipe called `name`.
-
-    Raises:
-        BadConfiguration: there is none.
-
-    >>> recipe("als").hyperparameters().factors
-    64
-    """
-    try:
-        return RECIPES[name]
-    except KeyError:
-        known = ", ".join(RECIPES)
-        raise BadConfiguration(f"no recipe is called {name!r}; known: {known}") from None
