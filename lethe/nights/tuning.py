@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ HearTrial = Callable[[str, TrialRecord], None]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best that one study found. `value` is the objective on the validation window."""
+    """The best that one study found. `value` is the objective on the validation window.
+
+    `importances` are shares by hyper-parameter: see `lethe.adapters.studies.importances`.
+    """
 
     recipe: str
     study: str
@@ -36,6 +39,7 @@ class Tuned:
     trials: int
     pruned: int
     failed: int
+    importances: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def tune_recipe(  # noqa: PLR0913
         trials=len(states),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
+        importances=dict(found.importances),
     )
 
 

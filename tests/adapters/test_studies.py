@@ -66,6 +66,36 @@ def test_a_study_returns_the_best_of_its_trials_and_tells_each_once(
     assert [step for step, _ in result.trials[0].steps] == list(range(6))
 
 
+def test_what_moved_the_value_weighs_most_and_what_was_fixed_is_left_out(tmp_path: Path) -> None:
+    def slope(params: Mapping[str, ParamValue], _report: Report) -> TrialScore:
+        return TrialScore(float(params["x"]) + 1e-6 * float(params["n"]))
+
+    space = {**SPACE, "loss": Dimension(kind="categorical", choices=("warp",))}
+    found = studies.tune(
+        tmp_path / "optuna.db", "als-1", space, slope, trials=8, minutes=None, seed=3
+    ).importances
+    again = studies.tune(
+        tmp_path / "optuna.db", "als-1", space, slope, trials=8, minutes=None, seed=3
+    ).importances
+
+    assert list(found) == ["x", "n"]
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert found == again
+
+
+@pytest.mark.parametrize(("trials", "level"), [(3, False), (5, True)], ids=["few", "level"])
+def test_too_few_trials_or_a_level_value_weigh_nothing(
+    tmp_path: Path, trials: int, level: bool
+) -> None:
+    def flat(params: Mapping[str, ParamValue], _report: Report) -> TrialScore:
+        return TrialScore(0.5 if level else float(params["x"]))
+
+    found = studies.tune(
+        tmp_path / "optuna.db", "als-1", SPACE, flat, trials=trials, minutes=None, seed=3
+    )
+    assert found.importances == {}
+
+
 def test_one_failing_trial_is_isolated_and_named_without_its_message(
     tuner: Any, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""One Optuna study per recipe: resumable, reproducible, pruned. The only file that knows optuna.
+"""One Optuna study per recipe: resumable, reproducible, pruned.
 
 A study that is killed and started again ends as an undisturbed one. Before every trial the sampler
 is made anew from (seed, number of finished trials), and a trial that a kill left running is told
@@ -12,12 +12,19 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from lethe.adapters.studies.importances import importances
+from lethe.adapters.studies.records import (
+    Objective,
+    ParamValue,
+    Report,
+    State,
+    StudyResult,
+    StudyRules,
+    TrialRecord,
+)
 from lethe.errors import BadConfiguration, LetheError, RecipeFailed, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -30,59 +37,11 @@ if TYPE_CHECKING:
 
     Space = Mapping[str, Dimension]
 
-ParamValue = float | int | str | bool
-Report = Callable[[int, float], None]
 Clock = Callable[[], float]
 
-State = Literal["complete", "pruned", "failed"]
 _STATES: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 _ERASE = "PRAGMA secure_delete=ON"
 _INTERRUPTED, _SECONDS, _METRICS, _FAILURE = "interrupted", "seconds", "metrics", "failure"
-
-
-class StudyRules(BaseModel):
-    """When the sampler stops guessing and when the pruner may stop a trial."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    random_trials: int = Field(default=4, ge=1, le=100)  # before TPE starts to model
-    pruning_after_trials: int = Field(default=4, ge=1, le=100)  # completed ones, for the median
-    pruning_after_steps: int = Field(default=4, ge=0, le=1000)  # earlier scores rank badly
-    lock_seconds: float = Field(default=60.0, gt=0, le=3600)  # while another process writes
-
-
-@dataclass(frozen=True)
-class TrialScore:
-    """What one trial reached: the value to maximise, and metrics to show beside it."""
-
-    value: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """A finished trial, numbered from 0; a failed one has value NaN, a pruned one its last."""
-
-    number: int
-    params: Mapping[str, ParamValue]
-    value: float
-    state: State
-    seconds: float
-    steps: tuple[tuple[int, float], ...]
-    metrics: Mapping[str, float]
-    failure: str | None
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """The best complete trial (the earliest of equals) and every finished one, in order."""
-
-    best_params: Mapping[str, ParamValue]
-    best_value: float
-    trials: tuple[TrialRecord, ...]
-
-
-Objective = Callable[[dict[str, ParamValue], Report], TrialScore]
 
 
 class _Pruned(Exception):  # noqa: N818 - a signal, not an error
@@ -148,7 +107,8 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
             _one_trial(study, space, objective, clock)
             done = list(_finished(study))
             hear(done[-1])
-    return _result(name, done)
+        weights = importances(study)
+    return _result(name, done, weights)
 
 
 def forget(storage: Path, name: str, lock_seconds: float = 60.0) -> bool:
@@ -166,13 +126,13 @@ def forget(storage: Path, name: str, lock_seconds: float = 60.0) -> bool:
     return known
 
 
-def _result(name: str, done: list[TrialRecord]) -> StudyResult:
+def _result(name: str, done: list[TrialRecord], weights: Mapping[str, float]) -> StudyResult:
     complete = [(t.value, -t.number, t.params) for t in done if t.state == "complete"]
     if not complete:
         kinds = ", ".join(sorted({t.failure for t in done if t.failure})) or "none completed"
         raise RecipeFailed(f"study {name}: all {len(done)} trials failed ({kinds})")
     value, _, params = max(complete, key=lambda t: t[:2])
-    return StudyResult(params, value, tuple(done))
+    return StudyResult(params, value, tuple(done), weights)
 
 
 @contextlib.contextmanager
