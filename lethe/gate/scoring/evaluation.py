@@ -23,6 +23,7 @@ from lethe.gate.scoring.metrics import (
     CUTOFFS,
     LIST_LENGTH,
     NO_ITEM,
+    POPULARITY,
     FloatArray,
     Items,
     Scores,
@@ -30,6 +31,7 @@ from lethe.gate.scoring.metrics import (
     means,
     metric_names,
     per_user_metrics,
+    popularity,
     ranking_depth,
     top_items,
 )
@@ -70,7 +72,8 @@ class EvaluationCounts:
 class Evaluation:
     """Metrics of one solution on one window.
 
-    `means` has every metric of `per_user` (NaN when no user could be scored) and `coverage`.
+    `means` has every metric of `per_user` (NaN when no user could be scored), `coverage` and
+    `popularity_of_lists`.
     `per_user` maps a metric to float64 (len(rows),), aligned with `rows`, ascending user rows.
 
     Raises:
@@ -126,7 +129,7 @@ def evaluate(  # noqa: PLR0913
     if train.shape != held_out.shape or block < 1:
         raise BadInput(f"train is {train.shape}, held out is {held_out.shape}, block is {block}")
     depth, window = ranking_depth(ks), _window(train, held_out, users)
-    listed = np.zeros(train.shape[1], dtype=np.bool_)
+    listed = np.zeros(train.shape[1], dtype=np.int64)
     parts: dict[str, list[FloatArray]] = {name: [np.empty(0)] for name in metric_names(ks)}
     step = max(1, min(block, _BLOCK_CELLS // max(1, train.shape[1])))
     for start in range(0, len(window.rows), step):
@@ -134,12 +137,16 @@ def evaluate(  # noqa: PLR0913
         relevant = window.relevant[part]
         found = _recommend(learned, window.rows[part], window.seen[part], depth)
         top = found[:, :LIST_LENGTH]
-        listed[top[top != NO_ITEM]] = True
+        listed += np.bincount(top[top != NO_ITEM], minlength=len(listed))
         measured = per_user_metrics(_hits(found, relevant), _lengths(relevant), ks)
         for name, values in measured.items():
             parts[name].append(values)
     per_user = {name: np.concatenate(values) for name, values in parts.items()}
-    told = means(per_user) | {COVERAGE: coverage(listed)}
+    holders = np.bincount(window.seen.indices, minlength=len(listed))
+    told = means(per_user) | {
+        COVERAGE: coverage(listed > 0),
+        POPULARITY: popularity(listed, holders, len(window.rows)),
+    }
     return Evaluation(told, per_user, window.rows, window.counts)
 
 

@@ -1,9 +1,9 @@
 """Ranked lists, and metrics for each user at every cutoff in one pass over the hits.
 
 Names follow AWS Personalize where it has one: `coverage`, `mean_reciprocal_rank_at_25`,
-`normalized_discounted_cumulative_gain_at_K`, `precision_at_K`; `recall_at_K` and `map_at_K` are
-ours. Relevance is binary. With h(r) = 1 where the item at rank r (from 1) is relevant, R the
-number of relevant items, and K the cutoff:
+`normalized_discounted_cumulative_gain_at_K`, `precision_at_K`; `recall_at_K`, `map_at_K` and
+`popularity_of_lists` are ours. Relevance is binary. With h(r) = 1 where the item at rank r (from 1)
+is relevant, R the number of relevant items, and K the cutoff:
 
     precision_at_K  sum h(r) / K                        r = 1..K; K, also when fewer items remain
     recall_at_K     sum h(r) / R
@@ -34,6 +34,7 @@ LIST_LENGTH: Final = 25
 """How many items a recommended list has where Personalize fixes it (coverage, MRR)."""
 
 COVERAGE: Final = "coverage"
+POPULARITY: Final = "popularity_of_lists"
 NO_ITEM: Final = -1
 """Fills a list where the catalogue ends."""
 _LANES_PER_RANK: Final = 16
@@ -174,6 +175,24 @@ def coverage(recommended: NDArray[np.bool_]) -> float:
     0.5
     """
     return float(recommended.mean()) if recommended.size else 0.0
+
+
+def popularity(recommended: NDArray[np.int64], holders: NDArray[np.int64], users: int) -> float:
+    """Mean share of users who had a listed item already, over every place of every list.
+
+    Near the share of the most popular items, everybody is shown what everybody has. It is the
+    average recommendation popularity of Yin et al. (VLDB 2012) as a share; NaN without a list.
+
+    Args:
+        recommended: int (n_items,), in how many top 25 an item stands.
+        holders: int (n_items,), how many of the `users` have it in train.
+        users: how many users were scored.
+
+    >>> popularity(np.array([3, 1]), np.array([4, 0]), 8)
+    0.375
+    """
+    places = int(recommended.sum())
+    return float(recommended @ holders) / (places * users) if places and users else float("nan")
 
 
 def means(per_user: Mapping[str, FloatArray]) -> dict[str, float]:

@@ -131,8 +131,26 @@ def test_coverage_counts_only_the_top_25_of_users_that_were_scored() -> None:
     assert found.means["coverage"] == pytest.approx(0.25)
 
 
+@laws
+@given(worlds(), st.integers(1, 7))
+def test_popularity_is_that_of_a_slow_count_over_every_place_of_every_list(
+    world: tuple[np.ndarray, np.ndarray, np.ndarray], block: int
+) -> None:
+    table, train, held = world
+    found = evaluate(Table(table), csr_matrix(train), csr_matrix(held), block=block)
+    scored = found.rows.tolist()
+    shares = []
+    for row in scored:
+        unseen = [i for i in range(table.shape[1]) if train[row, i] <= 0]
+        for item in sorted(unseen, key=lambda i: (-table[row, i], i))[:25]:
+            shares.append(sum(train[other, item] > 0 for other in scored) / len(scored))
+    expected = sum(shares) / len(shares) if shares else math.nan
+    assert found.means["popularity_of_lists"] == pytest.approx(expected, nan_ok=True)
+
+
 def test_nobody_to_score_is_told_as_not_a_number() -> None:
     found = small(held=[[0, 0]], train=[[1, 0]], table=[[1, 2]])
+    assert math.isnan(found.means["popularity_of_lists"])
     assert found.counts.users == 0
     assert math.isnan(found.means[NDCG_5])
     assert math.isnan(found.means["mean_reciprocal_rank_at_25"])
