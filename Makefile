@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup nightly test check format lint types imports tests nights bench lock clean
+.PHONY: help setup nightly test check format lint types imports tests up down nights bench lock clean
 
 # A shim can exist and fail, so each candidate is run, not only looked up.
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -58,6 +58,13 @@ imports: $(STAMP)
 tests: $(STAMP)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 15
 
+up: $(STAMP) ## Start PostgreSQL, MLflow, Prefect and a worker on loopback, in the background
+	@$(BIN)/lethe init >/dev/null
+	@$(BIN)/lethe up
+
+down: $(STAMP) ## End what `make up` started
+	@$(BIN)/lethe down
+
 nights: $(STAMP) ## Run only the long tests: the mission, a night killed at each step, two at once
 	@$(BIN)/python -m pytest -q $(LONG:%=tests/nights/test_%.py)
 
@@ -65,7 +72,7 @@ bench: $(STAMP) ## Time a night beside a bare script (needs ../shared/data)
 	@$(BIN)/python benchmarks/night.py
 
 lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra dev --extra stack --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean: ## Remove .venv and caches; never a workspace's data or keys

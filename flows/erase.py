@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.killed import living
 from flows.retrain import retrain
 from lethe.desk.rights import waiting_for_a_night
 from lethe.estate.workspace import Workspace
@@ -19,6 +20,7 @@ def erase(workspace: str = ".") -> dict[str, Any]:
     Erasures of canaries do not count, nor do those under a legal hold: no night could end them. A
     night that was refused is not repeated before a request comes in; the schedule does that.
     """
-    if not waiting_for_a_night(Workspace.find(Path(workspace))):
-        return {"outcome": "nothing to do", "open": 0}
-    return dict(retrain(workspace))
+    with living(workspace):
+        if not waiting_for_a_night(Workspace.find(Path(workspace))):
+            return {"outcome": "nothing to do", "open": 0}
+        return dict(retrain(workspace))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
+from flows.killed import living
 from flows.tasks import scrubbed
 from lethe.desk.experiments import experimenting
+
+# What the form of Prefect's UI checks before a run begins.
+Override = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*=.+$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}(\.dir)?$")]
+Trials = Annotated[int, Field(ge=1, le=100_000)]
 
 search = task(
     name="experiment",
@@ -20,7 +27,19 @@ search = task(
 
 @flow(name="experiment", persist_result=False, log_prints=False)
 def experiment(
-    workspace: str = ".", overrides: list[str] | None = None, data_version: str | None = None
+    workspace: str = ".",
+    overrides: list[Override] | None = None,
+    data_version: Digest | None = None,
+    trials: Trials | None = None,
 ) -> dict[str, Any]:
-    """Search every configured recipe on a data version, with `section.key=value` overrides."""
-    return dict(search(workspace, overrides or [], data_version))
+    """Search every configured recipe on a data version.
+
+    Args:
+        workspace: its folder.
+        overrides: `section.key=value` each, over params.yaml.
+        data_version: the beginning of a data version's digest; the newest if none is given.
+        trials: how many a recipe gets; as configured if none is given.
+    """
+    changed = [*(overrides or []), *([] if trials is None else [f"tuning.trials={trials}"])]
+    with living(workspace):
+        return dict(search(workspace, changed, data_version))

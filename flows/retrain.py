@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from flows import tasks
+from flows.killed import living
 from lethe.desk.alarm import watched
 from lethe.errors import LetheError
 from lethe.nights import steps
@@ -20,7 +21,7 @@ def retrain(workspace: str = ".") -> dict[str, Any]:
     A refusal or a failure leaves the champion where it is; what can still be forgotten is
     forgotten and reported, and then the night ends with that error.
     """
-    with watched(workspace), under_way(workspace) as night:
+    with living(workspace), watched(workspace), under_way(workspace) as night:
         told: dict[str, Any] = {}
         failure: LetheError | None = None
         try:

@@ -242,10 +242,10 @@ def test_no_tracked_file_is_data_or_a_key() -> None:
 def test_every_deployment_names_a_flow_and_parameters_that_exist() -> None:
     document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     for deployment in document["deployments"]:
-        file, function = deployment["entrypoint"].split(":")
+        module, function = deployment["entrypoint"].rsplit(".", 1)
         flow = next(
             node
-            for node in tree(ROOT / file).body
+            for node in tree(ROOT / f"{module.replace('.', '/')}.py").body
             if isinstance(node, ast.FunctionDef) and node.name == function
         )
         assert set(deployment["parameters"]) <= {argument.arg for argument in flow.args.args}

@@ -12,8 +12,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from lethe.adapters.packing.destroying import hard_deleting, remove_files
 from lethe.errors import BadConfiguration, BadInput, LetheError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ def connect(tracking_uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
+def at_server(client: MlflowClient) -> bool:
+    """Whether the client speaks to a server and not to a database."""
+    return urlsplit(client.tracking_uri).scheme in ("http", "https")
+
+
 class NightRuns:
     """The runs of one experiment.
 
@@ -110,7 +116,8 @@ class NightRuns:
         if found is not None:
             return str(found.experiment_id)
         self.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
-        location = self.artifacts.resolve().as_uri()
+        # Behind a server, it decides where files lie: whoever has the password needs no folder.
+        location = None if at_server(self.client) else self.artifacts.resolve().as_uri()
         return str(self.client.create_experiment(self.name, artifact_location=location))
 
     @property
@@ -273,23 +280,3 @@ def _quotable(text: str) -> str:
     if "'" in text or "`" in text:
         raise BadInput("a name for MLflow holds a quotation mark")
     return text
-
-
-def hard_deleting(client: MlflowClient) -> Any:
-    """The client's store, which must be a database: a server offers no deletion for good."""
-    store = client._tracking_client.store
-    if not hasattr(store, "_hard_delete_logged_model"):
-        raise StoreUnavailable("MLflow can destroy in a database only, not through a server")
-    return store
-
-
-def remove_files(location: str) -> None:
-    """Delete a folder of artifacts, wherever it is, and look whether it is gone."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    repository: Any = get_artifact_repository(location)
-    repository.delete_artifacts()
-    parts = urlsplit(location)
-    local = Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
-    if local.exists() if local else repository.list_artifacts():
-        raise StoreUnavailable("files of what was destroyed are left in the artifact store")

@@ -24,13 +24,13 @@ from lethe.adapters.night_runs import (
     ALLOWED_TAGS,
     NightRuns,
     allowed,
+    at_server,
     connect,
-    hard_deleting,
     mlflow_errors,
-    remove_files,
 )
 from lethe.adapters.packing import id_lists, model_folder
 from lethe.adapters.packing.descriptions import described_with
+from lethe.adapters.packing.destroying import hard_deleting, remove_files
 from lethe.adapters.packing.id_lists import IdList
 from lethe.durable import locked
 from lethe.errors import BadInput, StoreUnavailable
@@ -132,7 +132,13 @@ class SolutionVersions:
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         created = self.client.create_model_version(
-            self.name, model.artifact_location, run_id, labels, description=description
+            self.name,
+            model.artifact_location,
+            run_id,
+            labels,
+            description=description,
+            # A server takes a source only from whoever says which model it belongs to.
+            model_id=model.model_id if at_server(self.client) else None,
         )
         registered = json.dumps([{"name": self.name, "version": int(created.version)}])
         self.client.set_logged_model_tags(model.model_id, {_SHOWN: registered})

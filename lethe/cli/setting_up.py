@@ -1,4 +1,4 @@
-"""`init`, `sample`, `ui`, `keys`: a workspace, an invented shop, the reviewer's window, keys."""
+"""A workspace, an invented shop, the reviewer's window, the servers, keys."""
 
 from __future__ import annotations
 
@@ -95,6 +95,54 @@ def ui(workspace: Workspace, port: int) -> None:
     serve_ui(workspace, port)
 
 
+@click.command()
+@in_workspace
+def up(workspace: Workspace) -> dict[str, Any]:
+    """Start PostgreSQL, MLflow's and Prefect's servers and a worker.
+
+    On 127.0.0.1, each with a password, in the background. What runs already is left alone, and
+    what died is started again. From the first time on, every command of this workspace uses them.
+    """
+    from lethe.desk.stack.running import Deploying, bring_up
+
+    def before() -> None:
+        from flows.deploying import make_ready
+
+        make_ready(workspace)
+
+    def beside() -> None:
+        from flows.deploying import deploy
+        from lethe.desk.stack.deployments import written
+
+        deploy(workspace, written(workspace), workspace.stack / "logs" / "deploy.log")
+
+    return bring_up(workspace, Deploying(before, beside))
+
+
+@click.command()
+@in_workspace
+def down(workspace: Workspace) -> dict[str, Any]:
+    """End what `lethe up` started, and wait until it has ended."""
+    from flows.killed import processes
+    from lethe.desk.stack.running import take_down
+
+    return take_down(workspace, lambda: processes(workspace))
+
+
+@click.command()
+@in_workspace
+def serve(workspace: Workspace) -> None:
+    """Run the deployments here, on their schedules, without a worker.
+
+    Prefect's `serve`. Needs a Prefect server (PREFECT_API_URL, or `lethe up`), and runs until it
+    is interrupted.
+    """
+    from flows.deploying import serve as run
+    from lethe.desk.stack.deployments import written
+
+    run(workspace, written(workspace))
+
+
 @click.group()
 def keys() -> None:
     """The keys of a workspace."""
@@ -114,4 +162,4 @@ def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
     return replace(workspace, name)
 
 
-COMMANDS = (init, sample, ui, keys)
+COMMANDS = (init, sample, ui, up, down, serve, keys)

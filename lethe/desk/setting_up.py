@@ -168,8 +168,11 @@ def serve_ui(workspace: Workspace, port: int) -> None:
     """Run the MLflow UI in the foreground, bound to loopback.
 
     Raises:
+        BadConfiguration: there is a server already.
         OutsideFailure: it could not be started, or ended with an error.
     """
+    if workspace.tracking_uri().startswith("http"):
+        raise BadConfiguration(f"MLflow's server is at {workspace.tracking_uri()}")
     command = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or "mlflow"
     address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
     print(f"MLflow UI: {address}  (Ctrl-C ends it)", flush=True)

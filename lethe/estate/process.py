@@ -7,7 +7,7 @@ at import.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lethe.errors import BadConfiguration
 from lethe.estate.workspace import Workspace
@@ -29,6 +29,7 @@ _DEFAULTS: Mapping[str, str] = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
@@ -52,10 +53,29 @@ def configured_kernel(workspace: Workspace) -> str:
         raise BadConfiguration("params.yaml is not readable as YAML") from None
 
 
+def _stack(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Where the servers of `lethe up` are, if this workspace has them.
+
+    They are then its register and its MLflow: a command that did not know would enter a request
+    where no night looks.
+    """
+    try:
+        lines = workspace.stack_environment.read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError):
+        raise BadConfiguration(f"{workspace.stack_environment.name} cannot be read") from None
+    for line in lines:
+        name, _, value = line.partition("=")
+        if value:
+            yield name, value
+
+
 def settle(workspace: Workspace, kernel: str | None = None) -> None:
     """Set umask 077, telemetry off, private temporary and Prefect folders, and pin BLAS.
 
-    Children inherit all of it. Settings that the operator made are kept, telemetry excepted.
+    Children inherit all of it, and with it the addresses of the workspace's own servers. Settings
+    that the operator made are kept, telemetry excepted.
     `kernel` is for a workspace that has no params.yaml yet.
 
     Raises:
@@ -63,7 +83,7 @@ def settle(workspace: Workspace, kernel: str | None = None) -> None:
     """
     os.umask(0o077)
     os.environ.update(TELEMETRY_OFF)
-    for name, value in _DEFAULTS.items():
+    for name, value in [*_stack(workspace), *_DEFAULTS.items()]:
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
     workspace.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)

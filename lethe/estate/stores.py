@@ -52,6 +52,9 @@ STORES: tuple[Store, ...] = (
           "hyper-parameters and scores", "hold no ids"),
     Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids",
           backed_up=False),
+    Store("stack", (".lethe/stack",),
+          "tombstones in the register's database; otherwise as MLflow, studies and Prefect",
+          "holds no ids; half-sent files are wiped when the servers start", backed_up=False),
     Store("reports", (".lethe/reports", ".lethe/receipts", ".lethe/evidence",
                       ".lethe/certificates"), "counts and digests", "hold no ids"),
     Store("restricted", (".lethe/restricted",), "items and residuals of refusals, by no person",
@@ -78,7 +81,7 @@ STORES: tuple[Store, ...] = (
           "the row is deleted, then VACUUM", True, True),
 )  # fmt: skip
 
-SETTINGS = ("params.yaml", ".dvcignore")
+SETTINGS = ("params.yaml", "prefect.yaml", ".dvcignore")
 """Files of a workspace that lie in no store, because nobody can be in them."""
 
 

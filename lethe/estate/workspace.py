@@ -188,6 +188,16 @@ class Workspace:
         return self.state / "night.lock"
 
     @property
+    def stack(self) -> Path:
+        """The files of the servers that `lethe up` starts, 0700."""
+        return self.state / "stack"
+
+    @property
+    def stack_environment(self) -> Path:
+        """How these servers are reached, one `NAME=value` a line, with passwords: 0600."""
+        return self.keys / "stack.env"
+
+    @property
     def prefect_home(self) -> Path:
         """Prefect's private folder."""
         return self.state / "prefect"
@@ -203,6 +213,10 @@ class Workspace:
     def tracking_uri(self) -> str:
         """MLflow's address: `MLFLOW_TRACKING_URI`, or SQLite in the workspace."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow / 'mlflow.db'}"
+
+    def studies_at(self) -> Path | str:
+        """Optuna's database: the address `LETHE_STUDIES_URL`, or SQLite in the workspace."""
+        return os.environ.get("LETHE_STUDIES_URL") or self.studies
 
     def recorded_fingerprints(self) -> dict[str, str]:
         """Key name -> fingerprint, as written by `lethe init`.

@@ -146,7 +146,7 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
         say("tune", f"{name} trial {place}: {trial.state} {value}")
 
     return tuning.tune_recipe(
-        workspace.studies,
+        workspace.studies_at(),
         workspace.training,
         training_digest,
         recipe,

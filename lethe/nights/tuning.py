@@ -94,7 +94,7 @@ def study_seed(seed: int, training_digest: str) -> int:
 
 
 def tune_recipe(  # noqa: PLR0913
-    storage: Path,
+    storage: Path | str,
     training: Path,
     training_digest: str,
     name: str,
@@ -183,6 +183,6 @@ def forget_studies(workspace: Workspace, names: list[str], keep: int) -> int:
     needed = {name for entry in kept for name in entry}
     old = {name for entry in nights for name in entry} - needed
     for name in sorted(old):
-        forget(workspace.studies, name)
+        forget(workspace.studies_at(), name)
     write_json(path, kept)
     return len(old)

@@ -49,7 +49,7 @@ class _Pruned(Exception):  # noqa: N818 - a signal, not an error
 
 
 def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
-    storage: Path,
+    storage: Path | str,
     name: str,
     space: Space,
     objective: Objective,
@@ -69,7 +69,7 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
     exception of the objective fails its trial and no other (StoreUnavailable stops the study).
     `first` is tried first, as far as the space still admits it. `on_trial` hears of every finished
     trial in order, after a resumption of the earlier ones again, so it must be idempotent. Another
-    space needs another name.
+    space needs another name. `storage` is a SQLite file or the address of a database.
 
     Raises:
         RecipeFailed: no trial completed.
@@ -111,12 +111,12 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
     return _result(name, done, weights)
 
 
-def forget(storage: Path, name: str, lock_seconds: float = 60.0) -> bool:
+def forget(storage: Path | str, name: str, lock_seconds: float = 60.0) -> bool:
     """Delete a study and overwrite what it left in the file; False when there was none."""
     import optuna
     from sqlalchemy import text
 
-    if not storage.exists():
+    if isinstance(storage, Path) and not storage.exists():
         return False
     with _opened(storage, lock_seconds) as database:
         if known := name in optuna.get_all_study_names(database):
@@ -136,27 +136,36 @@ def _result(name: str, done: list[TrialRecord], weights: Mapping[str, float]) ->
 
 
 @contextlib.contextmanager
-def _opened(storage: Path, lock_seconds: float) -> Iterator[RDBStorage]:
+def _opened(storage: Path | str, lock_seconds: float) -> Iterator[RDBStorage]:
     import optuna
-    from sqlalchemy import event
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage.parent.mkdir(parents=True, exist_ok=True)
     try:
-        database = optuna.storages.RDBStorage(
-            f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": lock_seconds}}
-        )
-        storage.chmod(0o600)
-        database.engine.dispose()
-        event.listen(database.engine, "connect", lambda link, _: link.execute(_ERASE).close())
+        database = _database(storage, lock_seconds)
         try:
             yield database
         finally:
             database.remove_session()
             database.engine.dispose()
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
-        raise StoreUnavailable(f"study store {storage.name}: {type(error).__name__}") from error
+        name = storage.name if isinstance(storage, Path) else "at LETHE_STUDIES_URL"
+        raise StoreUnavailable(f"study store {name}: {type(error).__name__}") from error
+
+
+def _database(storage: Path | str, lock_seconds: float) -> RDBStorage:
+    import optuna
+    from sqlalchemy import event
+
+    if isinstance(storage, str):
+        return optuna.storages.RDBStorage(storage)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    options = {"connect_args": {"timeout": lock_seconds}}
+    database = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs=options)
+    storage.chmod(0o600)
+    database.engine.dispose()
+    event.listen(database.engine, "connect", lambda link, _: link.execute(_ERASE).close())
+    return database
 
 
 def _fail_interrupted(study: Study) -> None:

@@ -150,7 +150,7 @@ def _tune(  # noqa: PLR0913
         )
 
     return tuning.tune_recipe(
-        workspace.studies, place / "training", digest, name, params, None, hear
+        workspace.studies_at(), place / "training", digest, name, params, None, hear
     )
 
 

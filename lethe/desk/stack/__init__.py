@@ -1,0 +1,1 @@
+"""The stack: PostgreSQL, the servers of MLflow and Prefect, and a worker, all on loopback."""
