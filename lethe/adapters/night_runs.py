@@ -31,6 +31,7 @@ ALLOWED_TAGS = frozenset(
         "solution_digest",
         "verdict",
         "night",
+        "outcome",
         "asked_by",
     }
 )
@@ -38,6 +39,8 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 _TRIAL_STATUS: dict[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _TRIAL = "lethe.trial"
+_VIEW, _VIEWS = "lethe", "mlflow.sharedViewState."  # what MLflow's own "share" writes
+_COLUMNS = ("recipe", "data_version", "verdict", "outcome")
 _FEW = 10
 _BATCH = 1000  # MLflow's limit of metrics in one call
 
@@ -127,6 +130,15 @@ class NightRuns:
         if found is None:
             raise StoreUnavailable(f"MLflow holds no experiment named {self.name}")
         return str(found.experiment_id)
+
+    @mlflow_errors("arranging the list of runs")
+    def arrange(self, metric: str) -> str:
+        """Store a view of the list, best `metric` first beside `_COLUMNS`; its path in the UI."""
+        best, number = f"metrics.`{metric}`", self.experiment_id
+        columns = [best, *(f"tags.`{name}`" for name in _COLUMNS)]
+        view = {"orderByKey": best, "orderByAsc": False, "selectedColumns": columns}
+        self.client.set_experiment_tag(number, f"{_VIEWS}{_VIEW}", json.dumps(view))
+        return f"#/experiments/{number}/runs?viewStateShareKey={_VIEW}"
 
     @mlflow_errors("opening the night's run")
     def open_night(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -164,6 +164,10 @@ def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
     }
 
 
+# Without the second, MLflow starts seven more processes for jobs of language models.
+_QUIET: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
 def serve_ui(workspace: Workspace, port: int) -> None:
     """Run the MLflow UI in the foreground, bound to loopback.
 
@@ -174,14 +178,19 @@ def serve_ui(workspace: Workspace, port: int) -> None:
     if workspace.tracking_uri().startswith("http"):
         raise BadConfiguration(f"MLflow's server is at {workspace.tracking_uri()}")
     command = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or "mlflow"
-    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    from lethe.stages import opening
+
+    params = opening.open_params(workspace)
+    runs = opening.open_solutions(workspace, params).runs
+    listed = f"{runs.arrange(params.promotion.metric)}&workflowType=machine_learning"
+    address = f"http://127.0.0.1:{port}/{listed}"
     print(f"MLflow UI: {address}  (Ctrl-C ends it)", flush=True)
     try:
         done = subprocess.run(
             [command, "ui", "--backend-store-uri", workspace.tracking_uri(),
              "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
             check=False,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=os.environ | _QUIET,
         )  # fmt: skip
     except KeyboardInterrupt:
         return

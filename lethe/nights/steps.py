@@ -17,7 +17,7 @@ from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
-from lethe.nights import judging, telling, training, tuning
+from lethe.nights import describing, judging, telling, training, tuning
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night, say
@@ -73,7 +73,7 @@ def version(night: Night) -> dict[str, Any]:
 
 def split(night: Night) -> dict[str, Any]:
     """Step 4: the training set and its windows."""
-    made = reproducing.split(night.workspace)
+    made = reproducing.split(night.workspace, night.params())
     windows = ", ".join(f"{name} {rows}" for name, rows in made["windows"].items())
     say("split", f"{windows}; {made['excluded_users']} users kept out of training")
     return made
@@ -181,16 +181,18 @@ def record(night: Night, version: Mapping[str, Any], tuned: list[Tuned], trained
         str(version["digest"]),
         {name: int(version[name]) for name in ("rows", "users", "items")},
     )
-    runs.log_params(night.run, telling.run_params(desk.params, trained))
+    runs.log_params(night.run, describing.run_params(desk.params, trained))
     runs.log_metrics(night.run, finite(trained.metrics))
     number = judging.record(
         desk,
         night.run,
         night.name,
         Path(trained.folder),
-        telling.version_description(trained, version),
+        describing.version_description(trained, version),
     )
-    runs.describe(night.run, telling.run_description(night.name, trained, tuned, version, number))
+    runs.describe(
+        night.run, describing.run_description(night.name, trained, tuned, version, number)
+    )
     say("record", f"solution version {number}")
     return number
 

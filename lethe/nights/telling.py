@@ -1,4 +1,4 @@
-"""What a night tells: run parameters and descriptions in MLflow, the page, the last screen."""
+"""What a night tells: its page and facts, the last screen, and what it had learned at a kill."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, write_bytes, write_json
 from lethe.errors import LetheError, RefusedByGate
+from lethe.nights import describing
 from lethe.nights.forgetting.suppressing import made_at
 from lethe.nights.frame import Night
 from lethe.nights.judging import Desk, tells
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
-from lethe.params import Params
 from lethe.reports.evidence import headline
 from lethe.reports.page import render
 from lethe.reports.requests import counts, listing
@@ -39,7 +39,8 @@ def write(
     if version is not None:
         write_bytes(desk.workspace.reports / f"version-{version}.html", page.encode())
     desk.versions.runs.log_text(night.run, page, "report.html")
-    describe_version(desk, night, told, failure)
+    describing.describe_run(desk, night, told, facts, failure)
+    describing.describe_version(desk, night, told, failure)
     return _summary(facts, path)
 
 
@@ -88,6 +89,7 @@ def gather(
         if trained
         else None,
         "trials": [_trial(name, trial) for name, trial in night.trials],
+        "importances": {entry.recipe: entry.importances for entry in told.get("tuned") or []},
         "certificate": told.get("certificate") or _examined(night, told.get("version")),
         "retired": told.get("retired"),
         "requests": {
@@ -205,79 +207,3 @@ def _record(trial: Mapping[str, Any]) -> TrialRecord:
 def stored_facts(path: Path) -> dict[str, Any]:
     """The facts that a page was rendered from."""
     return dict(read_json(path.with_suffix(".json")))
-
-
-def run_params(params: Params, trained: Trained) -> dict[str, Any]:
-    """The winner's hyper-parameters and what the night was configured to do."""
-    chosen = {f"best.{name}": value for name, value in trained.hyperparameters.items()}
-    return {
-        **chosen,
-        "recipe": trained.recipe,
-        "seed": trained.seed,
-        "trials": params.tuning.trials,
-        "validation_share": params.training.validation_share,
-        "test_share": params.training.test_share,
-        "metric": trained.metric,
-    }
-
-
-def leaderboard_table(trained: Trained) -> str:
-    """The leaderboard as a Markdown table."""
-    lines = [f"| | {trained.metric} | 95 % interval |", "|---|---:|---|"]
-    lines += [
-        f"| {row['name']} | {row['mean']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
-        for row in trained.leaderboard
-    ]
-    return "\n".join(lines)
-
-
-def version_description(trained: Trained, version: Mapping[str, Any]) -> str:
-    """What was trained, on what, and how good it is."""
-    values = ", ".join(f"{name} {value}" for name, value in trained.hyperparameters.items())
-    return (
-        f"**{trained.recipe}** ({values})\n\n"
-        f"Trained on data version `{version['digest'][:16]}`, purged at register position "
-        f"{version['register_position']}: {trained.users} users, {trained.items} items.\n\n"
-        f"{leaderboard_table(trained)}\n\n"
-        f"{_quality(trained)}\n\nVerdict: none yet.\n\nPromotion: none yet."
-    )
-
-
-def describe_version(
-    desk: Desk, night: Night, told: Mapping[str, Any], failure: LetheError | None
-) -> None:
-    """Say in the version's description why it was promoted or refused, if it is still there."""
-    version = told.get("version")
-    if version is None or version not in {info.version for info in desk.versions.versions()}:
-        return
-    because = "it is VERIFIED and the quality rule accepts it"
-    said = f"promoted by the night of {night.name}, because {because}."
-    if not told.get("promotion"):
-        because = "; ".join(tells(failure)) if failure else "the night ended before"
-        word = "refused" if isinstance(failure, RefusedByGate) else "not promoted"
-        said = f"{word} by the night of {night.name}: {because}."
-    desk.versions.describe(version, {"Promotion": said})
-
-
-def run_description(
-    name: str, trained: Trained, tuned: list[Tuned], version: Mapping[str, Any], number: int
-) -> str:
-    """The night in a few lines: data, studies, leaderboard, the version it recorded."""
-    studies = "\n".join(
-        f"- {entry.recipe}: best of {entry.trials} trials {entry.value:.4f} on the validation "
-        f"window ({entry.pruned} pruned, {entry.failed} failed)"
-        for entry in tuned
-    )
-    return (
-        f"## Night of {name}\n\n"
-        f"Data version `{version['digest'][:16]}`: {version['rows']} interactions of "
-        f"{version['users']} users with {version['items']} items, purged at register position "
-        f"{version['register_position']}.\n\n{studies}\n\n{leaderboard_table(trained)}\n\n"
-        f"{_quality(trained)}\n\nRecorded as solution version {number} ({trained.recipe})."
-    )
-
-
-def _quality(trained: Trained) -> str:
-    if trained.accepted:
-        return "The quality rule accepts it."
-    return "The quality rule refuses it: " + "; ".join(trained.reasons) + "."

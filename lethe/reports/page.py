@@ -18,6 +18,7 @@ from lethe.gate.scoring.quality import CHAMPION
 from lethe.reports import pictures, wording
 from lethe.reports.pictures import Curve, Interval, Step
 from lethe.reports.proving import layers
+from lethe.reports.studies import page as studies
 from lethe.reports.verdict import alarms, dig, proof, records, texts, verdict
 from lethe.reports.wording import count, decimal, number
 
@@ -35,6 +36,7 @@ _FURTHER: Final = (
     "recall_at_10",
     "mean_reciprocal_rank_at_25",
     "coverage",
+    "popularity_of_lists",
 )
 
 
@@ -58,6 +60,7 @@ def render(facts: Mapping[str, Any]) -> str:
         trials=_trials(known),
         most_trials=MOST_TRIALS,
         curves=_curves(known),
+        studies=studies.told(known),
         intake=_funnel("intake", "Tonight's files: what became of each row", intake_steps(known)),
         training=_funnel("training", "From all interactions to this training", split_steps(known)),
         further=further,

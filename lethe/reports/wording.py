@@ -22,6 +22,7 @@ _METRICS: Final = (
     (r"map_at_(\d+)", r"MAP@\1"),
     (r"mean_reciprocal_rank_at_(\d+)", r"MRR@\1"),
     (r"coverage", "Coverage"),
+    (r"popularity_of_lists", "Popularity"),
 )
 _SOLUTIONS: Final = {
     "als": "ALS (matrix factorisation)",
@@ -197,7 +198,7 @@ def sentence(text: Any) -> str:
     'Precision@10 fell from 0.2 to 0.1'
     """
     told = str(text)
-    for pattern, short in _METRICS[:-1]:
+    for pattern, short in _METRICS[:-2]:
         told = re.sub(rf"\b{pattern}\b", short, told)
     return told
 

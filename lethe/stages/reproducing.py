@@ -18,6 +18,7 @@ from lethe.interactions.intake.verdicts import RefusedFile
 from lethe.interactions.rights.identity import Identities
 from lethe.interactions.rights.register import Action, Request
 from lethe.interactions.rights.standing import CANARY
+from lethe.interactions.shards.insights import insights
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
@@ -183,8 +184,11 @@ def _clear_landing(
         data.commit("interactions")
 
 
-def split(workspace: Workspace) -> dict[str, Any]:
-    """Step 4: reproduce `training`; what was left, and what is cold at test time."""
+def split(workspace: Workspace, params: Params) -> dict[str, Any]:
+    """Step 4: reproduce `training`; what was left, what is cold at test time, what the data is."""
     made = opening.open_data(workspace).reproduce("training")
     receipt: dict[str, Any] = read_json(workspace.receipts / "training.json")
-    return {"digest": made.digest, **receipt}
+    store = ShardStore(workspace.interactions, params.purge.buckets)
+    canaries = opening.open_canaries(workspace, opening.open_identities(workspace))
+    found = insights(store, canaries.pseudonyms())
+    return {"digest": made.digest, **receipt, "insights": found}

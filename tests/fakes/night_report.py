@@ -64,6 +64,29 @@ def night() -> dict[str, Any]:
             "cold_users": {"validation": 41, "test": 38},
             "cold_items": {"validation": 12, "test": 9},
             "features": {"item": 42, "user": 11},
+            "insights": {
+                "first": 1735689600,
+                "last": 1777852800,
+                "kinds": 3,
+                "many_kinds": False,
+                "events": [{"name": "view", "rows": 90000}, {"name": "purchase", "rows": 22000}],
+                "other_events": 412,
+                "columns": [
+                    {
+                        "table": table,
+                        "name": name,
+                        "complete": complete,
+                        "texts": texts,
+                        "sparse": complete < 0.7,
+                        "many": (texts or 0) > 30,
+                    }
+                    for table, name, complete, texts in (
+                        ("interactions", "event_value", 0.2, None),
+                        ("items", "category", 1.0, 12),
+                        ("items", "brand", 0.98, 311),
+                    )
+                ],
+            },
         },
         "metric": NDCG,
         "leaderboard": [
@@ -74,7 +97,12 @@ def night() -> dict[str, Any]:
                 "mean": mean,
                 "low": mean - 0.006,
                 "high": mean + 0.006,
-                "means": {NDCG: mean, "precision_at_10": mean / 2, "coverage": 0.5},
+                "means": {
+                    NDCG: mean,
+                    "precision_at_10": mean / 2,
+                    "coverage": 0.5,
+                    "popularity_of_lists": 0.2,
+                },
             }
             for place, (name, mean) in enumerate(board, start=1)
         ],
@@ -101,6 +129,7 @@ def night() -> dict[str, Any]:
                 ("lightfm", 1, None, "failed"),
             ]
         ],
+        "importances": {"als": {"factors": 0.8, "alpha": 0.2}},
         "certificate": {
             "digest": CERTIFICATE,
             "verdict": "VERIFIED",

@@ -37,6 +37,7 @@ class FakeNightRuns:
 
     def __init__(self) -> None:
         self.kept: dict[str, FakeRun] = {}
+        self.arranged_by = ""
 
     def open_night(
         self, night_id: str, tags: Mapping[str, object], title: str | None = None
@@ -72,6 +73,10 @@ class FakeNightRuns:
         status = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state]
         self.kept[run_id].status = status
         return run_id
+
+    def arrange(self, metric: str) -> str:
+        self.arranged_by = metric
+        return "#/experiments/1"
 
     def log_dataset(self, run_id: str, digest: str, counts: Mapping[str, int]) -> None:
         self.kept[run_id].datasets.append((digest, dict(counts)))

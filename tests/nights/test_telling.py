@@ -23,7 +23,7 @@ from lethe.errors import (
     VerificationRefused,
 )
 from lethe.interactions.rights.register import Action
-from lethe.nights import steps, telling
+from lethe.nights import describing, steps, telling
 from lethe.nights.frame import Night
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
@@ -206,6 +206,36 @@ def test_the_versions_description_tells_why_it_was_promoted_or_refused(world: Wo
     assert 7 not in notes, "a version that was destroyed is described no more"
 
 
+def test_the_run_tells_how_the_night_ended_and_holds_its_studies(world: World) -> None:
+    night = night_of(world)
+    data = {"digest": "d" * 32 + ".dir", "register_position": 4, "rows": 9, "users": 2, "items": 3}
+    study = Tuned("als", "als-1", {"factors": 8}, 0.3, 2, 0, 1, {"factors": 1.0})
+    refused = PromotionRefused("no", ("it is worse than\npopular",))
+    telling.write(world.desk, night, told(data=data, tuned=[study]), refused)
+    run = world.versions.runs.kept[night.run]
+
+    title, outcome, verdict, first, *_ = run.note.split("\n\n")
+    assert title == "## Night of 2026-05-04 02:00:00"
+    assert outcome == "Outcome: refused: it is worse than popular."
+    assert (verdict, first[:12]) == ("Verdict: **none**.", "Data version")
+    assert "Recorded as solution version 1 (als)." in run.note
+    assert (run.tags["outcome"], run.tags["recipe"]) == ("refused", "als")
+    assert run.tags["data_version"] == data["digest"]
+    assert run.metrics["validation"] == [(1, 0.15), (2, 0.3)]
+    assert "how much each hyper-parameter" in run.texts["studies.html"]
+    assert world.versions.runs.arranged_by == world.desk.params.promotion.metric
+
+
+def test_a_night_without_a_version_says_so_in_its_run(world: World) -> None:
+    night = night_of(world)
+    telling.write(world.desk, night, told(version=None, trained=None), None)
+    run = world.versions.runs.kept[night.run]
+
+    assert run.note.endswith("Outcome: nothing new.\n\nVerdict: **none**.")
+    assert run.tags["outcome"] == "nothing new"
+    assert "recipe" not in run.tags
+
+
 def test_descriptions_show_leaderboard_studies_and_the_quality_rule() -> None:
     version = {
         "digest": "d" * 32 + ".dir",
@@ -215,11 +245,11 @@ def test_descriptions_show_leaderboard_studies_and_the_quality_rule() -> None:
         "items": 3,
     }
     study = Tuned("als", "als-1", {"factors": 8}, 0.3, 4, 1, 1)
-    said = telling.run_description("2026-05-04", trained(), [study], version, 3)
+    said = describing.run_description("2026-05-04", trained(), [study], version, 3)
     assert "best of 4 trials 0.3000 on the validation window (1 pruned, 1 failed)" in said
     assert "Recorded as solution version 3 (als)." in said
     assert "The quality rule accepts it." in said
-    assert "worse than popular" in telling.version_description(trained(accepted=False), version)
+    assert "worse than popular" in describing.version_description(trained(accepted=False), version)
 
 
 PLAIN = st.recursive(

@@ -78,6 +78,31 @@ def test_a_recipe_without_equations_is_proved_by_three_layers() -> None:
     assert "Proved: all 3 layers of verification passed" in Page(render(with_change(three))).text()
 
 
+def test_the_data_are_told_by_dates_kinds_completeness_and_cardinality() -> None:
+    text = Page(render(night())).text()
+    for fact in (
+        "From 1 January 2025, 00:00 UTC",
+        "Kinds of events 3",
+        "purchase 22,000",
+        "And 412 rows of other kinds.",
+        "interactions event_value 20 % not counted less than 70 % complete",
+        "items brand 98 % 311 more than 30 categories",
+        "items category 100 % 12 no",
+    ):
+        assert fact in text, fact
+
+
+def test_popularity_stands_beside_coverage_with_its_meaning() -> None:
+    text = Page(render(night())).text()
+    assert "Coverage Popularity" in text
+    assert "had a recommended item already" in text
+
+
+def test_the_studies_are_drawn() -> None:
+    text = Page(render(night())).text()
+    assert "ALS (matrix factorisation): how much each hyper-parameter" in text
+
+
 def test_a_layers_controls_and_what_would_help_are_told() -> None:
     def silent(facts: dict[str, Any]) -> None:
         facts["certificate"]["verdict"] = "INCONCLUSIVE"

@@ -1,0 +1,1 @@
+"""The search for the best settings: what each study tried, and what moved its value."""
