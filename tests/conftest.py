@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lethe.durable import locked
+from tests.overtaken import overtaken
 from tests.postgres import missing, server
 from tests.watched import Shop
 
@@ -18,6 +18,7 @@ training: {minimum_interactions: 300}
 tuning:
   trials: 2
   sample_users: 50
+  report_every: 1
   recipes:
     lightfm:
       components: {kind: categorical, choices: [8]}
@@ -27,36 +28,60 @@ promotion: {must_beat: []}
 """
 
 
+def shared(
+    factory: pytest.TempPathFactory, worker: str, name: str, make: Callable[[Path, Shop], None]
+) -> Shop:
+    """A workspace that the workers of one test run share: the first of them makes it."""
+    place = factory.getbasetemp()
+    if worker != "master":
+        place = place.parent
+    shop = Shop(place / name, place / f"{name}.connections")
+    with locked(place / f"{name}.lock", wait_seconds=600):
+        if not (place / f"{name}.made").exists():
+            make(place, shop)
+            (place / f"{name}.made").touch()
+    return shop
+
+
 @pytest.fixture(scope="session")
 def small_night(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shop:
     """A workspace after one promoted night. Look at it; to change something, copy it."""
-    place = tmp_path_factory.getbasetemp()
-    if worker_id != "master":  # the workers of one run share what the first of them made
-        place = place.parent
-    shop = Shop(place / "small-night", place / "small-night.connections")
-    with locked(place / "small-night.lock", wait_seconds=240):
-        if not (place / "small-night.made").exists():
-            shop.root.mkdir()
-            overlay = place / "small-night.params.yaml"
-            overlay.write_text(SMALL, encoding="utf-8")
-            for command in (
-                ("init", "--params", str(overlay)),
-                ("sample", "--days", "30", "--users", "80", "--items", "50"),
-                ("night",),
-            ):
-                done = shop.lethe(*command)
-                assert done.returncode == 0, done.stderr
-                (place / f"small-night.{command[0]}").write_text(done.stdout, encoding="utf-8")
-            (place / "small-night.made").touch()
-    return shop
+
+    def make(place: Path, shop: Shop) -> None:
+        shop.root.mkdir()
+        overlay = place / "small-night.params.yaml"
+        overlay.write_text(SMALL, encoding="utf-8")
+        for command in (
+            ("init", "--params", str(overlay)),
+            ("sample", "--days", "30", "--users", "80", "--items", "50"),
+            ("night",),
+        ):
+            done = shop.lethe(*command)
+            assert done.returncode == 0, done.stderr
+            (place / f"small-night.{command[0]}").write_text(done.stdout, encoding="utf-8")
+
+    return shared(tmp_path_factory, worker_id, "small-night", make)
+
+
+@pytest.fixture(scope="session")
+def second_night(
+    small_night: Shop, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Shop:
+    """A copy with another night, refused because somebody objected while it ran. Look at it."""
+
+    def make(_place: Path, shop: Shop) -> None:
+        small_night.copied(shop.root)
+        assert shop.lethe("sample", "--next-day").returncode == 0
+        told = overtaken(shop)
+        assert "of its id list are" in told, told
+
+    return shared(tmp_path_factory, worker_id, "second-night", make)
 
 
 @pytest.fixture(scope="module")
 def shop(small_night: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A copy of the small night's workspace, for the tests of one module to change."""
-    root = tmp_path_factory.mktemp("shop") / "shop"
-    shutil.copytree(small_night.root, root, symlinks=True)
-    return Shop(root, root.with_name("connections"))
+    return small_night.copied(tmp_path_factory.mktemp("shop") / "shop")
 
 
 @pytest.fixture(scope="session")

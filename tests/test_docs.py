@@ -35,6 +35,7 @@ COMMANDS = {
     for command in module.COMMANDS
 }
 FRESH, AFTER = "workspace", "after a night"
+BESIDE, ALONE = "beside a workspace", "with two files alone"
 RECIPE = "with the recipe"  # run by tests/solutions/test_add_a_recipe.py
 
 
@@ -300,6 +301,46 @@ def test_a_block_that_starts_a_workspace_runs(block: Block, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.place == BESIDE], ids=str)
+def test_a_block_beside_a_workspace_runs(block: Block, shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "myshop").symlink_to(shop.root)
+    done = run(("bash", "-euc", block.text), tmp_path, shop.connections)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.place == ALONE], ids=str)
+def test_a_block_that_needs_two_files_needs_nothing_else(
+    block: Block, small_night: Shop, tmp_path: Path
+) -> None:
+    (place := tmp_path / "elsewhere").mkdir()
+    state = small_night.root / ".lethe"
+    shutil.copy(state / "certificates" / "version-1.json", place / "version-3.json")
+    shutil.copy(state / "keys" / "signing.pub", place)
+    done = run(("bash", "-euc", block.text), place, tmp_path / "connections")
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_block_that_is_not_run_is_known() -> None:
+    """A picture, `make` targets that CI runs as such, and commands for a machine of one's own."""
+    rest = {(named(b.page), b.text.split()[0]) for b in BLOCKS if b.place is None}
+    kept = {
+        where for where in rest if where[1] not in {"intake:", "tuning:"}
+    }  # yaml: checked above
+
+    assert kept == {
+        ("README.md", "make"),
+        ("README.md", "data/landing"),
+        ("docs/operations.md", "15"),
+        ("docs/operations.md", "prefect"),
+        ("docs/operations.md", "LETHE_SUPPRESSED=/srv/shop/.lethe/suppressed"),
+        ("docs/reviewing.md", ".venv/bin/pip"),
+        ("docs/add-a-recipe.md", '"""PureSVD'),
+        ("docs/add-a-recipe.md", "FURTHER:"),
+    }
+
+
 def test_the_blocks_that_follow_a_night_run_in_their_order(shop: Shop) -> None:
     shown = [block for block in BLOCKS if block.place == AFTER]
     assert len(shown) >= 3
@@ -313,5 +354,5 @@ def test_the_blocks_that_follow_a_night_run_in_their_order(shop: Shop) -> None:
 
 
 def test_no_block_is_marked_for_a_place_that_is_not_known() -> None:
-    assert {block.place for block in BLOCKS} == {None, FRESH, AFTER, RECIPE}
+    assert {block.place for block in BLOCKS} == {None, FRESH, AFTER, BESIDE, ALONE, RECIPE}
     assert shutil.which("bash")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +70,15 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
+PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
 @dataclass(frozen=True)
 class Shop:
     """A workspace of an invented shop, and the log of every connection its commands asked for."""
@@ -82,6 +94,21 @@ class Shop:
     def lethe(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
         """Run `lethe` in the workspace; `options` may hold `text`, given on standard input."""
         return run((str(BIN / "lethe"), *arguments), self.root, self.connections, **options)
+
+    def copied(self, root: Path) -> Shop:
+        """A copy that stands on its own: MLflow's database keeps the absolute paths of its files.
+
+        Lethe itself has a workspace stay where it was made.
+        """
+        shutil.copytree(self.root, root, symlinks=True)
+        database = root / ".lethe" / "mlflow" / "mlflow.db"
+        with closing(sqlite3.connect(database)) as link, link:
+            for table, column in PATHS:
+                link.execute(
+                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                    (str(self.root), str(root)),
+                )
+        return Shop(root, root.with_name("connections"))
 
 
 def run(
