@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+import yaml
 
+from lethe.desk.stack.addresses import DATABASES, addresses
+from lethe.desk.stack.services import services
+from lethe.estate.process import TELEMETRY_OFF
 from lethe.estate.workspace import Workspace
+from lethe.interactions.rights.register import Register
+from lethe.interactions.rights.standing import Action, Request
 from tests.watched import BIN, environment
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -125,3 +134,84 @@ def test_the_image_holds_all_that_a_workspace_is_made_from(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(image))
     assert (shop / "params.yaml").is_file()
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The compose file, anchors followed."""
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
+
+
+def complaints(file: Path) -> str:
+    """What the schema of compose files says of it; nothing if all is well."""
+    command = (str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_the_compose_file_is_one_and_a_slip_in_it_is_found(tmp_path: Path) -> None:
+    assert complaints(DEPLOY / "compose.yaml") == ""
+    slip = tmp_path / "compose.yaml"
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    slip.write_text(text.replace("depends_on: *after_postgres", "depend_on: [postgres]", 1))
+    assert "depend_on" in complaints(slip)
+
+
+def test_the_compose_services_are_those_of_the_stack(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    """The same servers, and each is told at least what `lethe up` tells it."""
+    workspace = Workspace(tmp_path)
+    workspace.keys.mkdir(parents=True)
+    found = addresses(workspace)
+    ours = services(workspace, found)
+    assert {service.name for service in ours} == set(compose["services"])
+    for service in ours:
+        told = compose["services"][service.name]["environment"]
+        if service.name != "postgres":
+            assert TELEMETRY_OFF.items() <= told.items()
+            with service.line() as line:
+                assert line.environment.keys() <= told.keys()
+    assert found.environment().keys() <= compose["services"]["worker"]["environment"].keys()
+
+
+def test_the_compose_file_holds_no_secret_and_publishes_loopback_alone(
+    compose: dict[str, Any],
+) -> None:
+    for service in compose["services"].values():
+        for name, value in service["environment"].items():
+            if any(word in name for word in ("PASSWORD", "SECRET", "AUTH_STRING")):
+                assert "${" in str(value), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    networks = {name: one["networks"] for name, one in compose["services"].items()}
+    assert networks["postgres"] == networks["worker"] == ["inside"]
+    assert compose["networks"]["inside"]["internal"] is True
+    script = (DEPLOY / "postgres-databases.sh").read_text(encoding="utf-8")
+    for name in DATABASES:
+        assert f"{name.upper()}_DATABASE_PASSWORD" in compose["services"]["postgres"]["environment"]
+    assert f"for name in {' '.join(DATABASES)}; do" in script
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_the_registers_role_in_a_container_may_add_and_nothing_else(postgres: str) -> None:
+    """The script for PostgreSQL's image on a real server: the owner's tables, the role's rights."""
+    server = sa.make_url(postgres)
+    passwords = {f"{name.upper()}_DATABASE_PASSWORD": "0123" for name in DATABASES}
+    subprocess.run(
+        [DEPLOY / "postgres-databases.sh"], check=True, capture_output=True,
+        env={**os.environ, **passwords, "PGHOST": str(server.query["host"])},
+    )  # fmt: skip
+    owner = server.set(database="register")
+    Register.open(owner.render_as_string(hide_password=False)).initialise()
+    role = owner.set(username="register")
+    register = Register.open(role.render_as_string(hide_password=False))
+    register.append([Request(Action.ERASE, "a" * 64, 1_700_000_000)])
+    assert register.head().position == 1
+    engine = sa.create_engine(role, poolclass=sa.NullPool)
+    for statement in ("DROP TABLE entries", "DELETE FROM entries", "TRUNCATE entries"):
+        with pytest.raises(sa.exc.DBAPIError), engine.begin() as link:
+            link.execute(sa.text(statement))
+    assert register.head().position == 1
+    other = sa.create_engine(owner.set(username="optuna"), poolclass=sa.NullPool)
+    with pytest.raises(sa.exc.OperationalError, match="permission denied"):
+        other.connect()
