@@ -122,7 +122,8 @@ def test_the_image_holds_all_that_a_workspace_is_made_from(tmp_path: Path) -> No
     for name in names:
         source = DEPLOY.parent / name
         if source.is_dir():
-            shutil.copytree(source, image / name, ignore=shutil.ignore_patterns("__pycache__"))
+            junk = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, image / name, symlinks=True, ignore=junk)
         else:
             shutil.copy(source, image / name)
     code = "import lethe.cli.main as m; print(m.__file__, flush=True); m.main(['init'])"
