@@ -20,6 +20,7 @@ from lethe.nights.tuning import Tuned
 from lethe.reports.evidence import headline
 from lethe.reports.page import render
 from lethe.reports.requests import counts, listing
+from lethe.reports.studies import figures
 from lethe.solutions.environment import environment
 from lethe.stages import opening
 
@@ -35,6 +36,11 @@ def write(
     path = desk.workspace.reports / f"{night.name.replace(' ', '-').replace(':', '')}.html"
     write_bytes(path, page.encode())
     write_json(path.with_suffix(".json"), _plain(facts))
+    if facts["leaderboard"]:  # a night that learned nothing leaves what the last one learned
+        folder = desk.workspace.reports / "dvc"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        write_json(folder / figures.METRICS, _plain(figures.metrics(facts)))
+        write_bytes(folder / figures.CURVES, figures.curves(facts).encode())
     version = facts["night"]["version"]
     if version is not None:
         write_bytes(desk.workspace.reports / f"version-{version}.html", page.encode())

@@ -105,7 +105,7 @@ def _no_constant(name: str) -> None:
 def test_neither_page_nor_facts_nor_summary_name_a_person(world: World) -> None:
     result = telling.write(world.desk, night_of(world), told(), PromotionRefused("no", ("a", "b")))
     said = json.dumps(result)
-    for path in world.workspace.reports.iterdir():
+    for path in world.workspace.reports.rglob("*.*"):
         said += path.name + path.read_text()
     for person in PEOPLE:
         assert not any(name in said for name in (person, name_of(person), stone_of(person)))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import re
+import sys
 from xml.etree import ElementTree
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lethe.reports.studies import page, pictures
+from lethe.durable import read_json
+from lethe.reports.studies import figures, page, pictures
 from lethe.reports.studies.pictures import Tried
 from tests.fakes.night_report import Page, night
+from tests.watched import Shop, run
 
 VALUES = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -64,3 +68,21 @@ def test_without_trials_it_says_so() -> None:
     facts["trials"] = []
 
     assert "No trial was recorded." in Page(page.render(facts, "Studies")).text()
+
+
+def test_dvc_shows_the_leaderboard_and_the_trials_of_the_last_night(small_night: Shop) -> None:
+    def dvc(*arguments: str) -> str:
+        done = run(
+            (sys.executable, "-m", "dvc", *arguments), small_night.root, small_night.connections
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    told = json.loads(dvc("metrics", "show", "--json"))
+    [shown] = told[""]["data"].values()
+    night = read_json(next(small_night.root.glob(".lethe/reports/????-*.json")))
+    assert shown["data"] == {row["name"]: row["means"] for row in night["leaderboard"]}
+    assert {"lightfm", "popular"} <= shown["data"].keys()
+    [curves] = small_night.root.glob(".lethe/reports/dvc/curves.csv")
+    assert curves.read_text(encoding="utf-8") == figures.curves(night)
+    assert dvc("status").strip() == "Data and pipelines are up to date."
