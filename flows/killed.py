@@ -20,6 +20,7 @@ from lethe.estate.workspace import Workspace
 from lethe.nights.frame import say
 
 _WAIT = 60.0
+_STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"  # what a worker, or `serve`, tells a process
 
 
 @contextlib.contextmanager
@@ -39,8 +40,9 @@ def living(folder: str) -> Iterator[None]:
             file = places / str(UUID(number))
             handle = held.enter_context(file.open("w", encoding="ascii"))
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            if os.environ.get(_STARTED_BY_A_WORKER):
+                handle.write(str(os.getpid()))
+                handle.flush()
         try:
             yield
         finally:
@@ -84,16 +86,15 @@ def clear_pool(workspace: Workspace, pool: str) -> int:
 
 
 def processes(workspace: Workspace) -> list[int]:
-    """The ids of the processes of runs that are alive."""
-    return list(_held(workspace).values())
+    """The ids of the processes of runs that a worker started and that are alive."""
+    return [int(pid) for pid in _held(workspace).values() if pid]
 
 
-def _held(workspace: Workspace) -> dict[str, int]:
+def _held(workspace: Workspace) -> dict[str, str]:
     places = _places(workspace)
     with locked(places / "lock", _WAIT):
         held = [file for file in places.iterdir() if file.name != "lock" and _is_held(file)]
-        found = {file.name: file.read_text(encoding="ascii") for file in held}
-    return {name: int(pid) for name, pid in found.items() if pid.isdecimal()}
+        return {file.name: file.read_text(encoding="ascii") for file in held}
 
 
 def _places(workspace: Workspace) -> Path:

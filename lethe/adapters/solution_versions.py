@@ -131,14 +131,9 @@ class SolutionVersions:
 
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        of = model.model_id if at_server(self.client) else None  # a server takes no source without
         created = self.client.create_model_version(
-            self.name,
-            model.artifact_location,
-            run_id,
-            labels,
-            description=description,
-            # A server takes a source only from whoever says which model it belongs to.
-            model_id=model.model_id if at_server(self.client) else None,
+            self.name, model.artifact_location, run_id, labels, description=description, model_id=of
         )
         registered = json.dumps([{"name": self.name, "version": int(created.version)}])
         self.client.set_logged_model_tags(model.model_id, {_SHOWN: registered})

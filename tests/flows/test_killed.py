@@ -50,12 +50,24 @@ def test_a_run_is_known_by_its_process_while_it_lives_and_not_after(
     workspace: Workspace, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs(monkeypatch, number := str(uuid.uuid4()))
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", number)
     with killed.living(str(workspace.root)):
         assert killed.processes(workspace) == [os.getpid()]
         assert killed.clear(workspace) == 0
         assert places(workspace) == [number, "lock"]
     assert killed.processes(workspace) == []
     assert places(workspace) == ["lock"]
+    assert told == []
+
+
+def test_a_run_that_somebody_started_by_hand_does_not_end_with_the_stack(
+    workspace: Workspace, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(monkeypatch, str(uuid.uuid4()))
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    with killed.living(str(workspace.root)):
+        assert killed.processes(workspace) == []
+        assert killed.clear(workspace) == 0
     assert told == []
 
 

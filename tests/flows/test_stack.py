@@ -75,7 +75,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """The operator's: nothing of another workspace, and every connection written down."""
-        watched = {**environment(self.connections), "PYTHONDONTWRITEBYTECODE": "1"}
+        watched = {**environment(self.connections), "PREFECT_WORKER_QUERY_SECONDS": "1"}
         return {name: value for name, value in watched.items() if name != "LD_PRELOAD"}
 
     def settings(self) -> dict[str, str]:

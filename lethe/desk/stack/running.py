@@ -88,6 +88,8 @@ def take_down(workspace: Workspace, orphans: Callable[[], list[int]]) -> dict[st
     """
     with locked(workspace.stack / "lock", _WAIT):
         running = _running(workspace)
+        if not running and not workspace.stack_environment.exists():
+            return {"ended": [], "text": "there is no stack"}
         ended = _end(workspace, addresses(workspace), running, list(running), orphans)
     text = f"ended: {', '.join(ended)}" if ended else "the stack is down"
     return {"ended": ended, "text": text}
