@@ -19,7 +19,6 @@ from lethe.gate.audit.membership import Found, Subject
 from lethe.gate.audit.statistics import Equations
 from lethe.gate.proof.report import Cloud
 from lethe.gate.proof.retained import histories, rebuild
-from lethe.interactions.rights.identity import tombstone
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.nights.frame import apart, say
@@ -69,7 +68,7 @@ def _subject(desk: Desk, solution: Solution, place: Path) -> Subject:
     today = desk.register.standing()
 
     def one_of(people: frozenset[str]) -> Callable[[str], bool]:
-        return lambda user: tombstone(desk.keys.tombstone, user) in people
+        return lambda user: desk.keys.stone(user) in people
 
     whole = rebuild(place, one_of(at_training.excluded), manifest.definition)
     if whole.digest != manifest.matrix_digest:

@@ -20,7 +20,6 @@ from lethe.interactions.rights.identity import (
     canonical_id,
     every_pseudonym,
     id_fault,
-    tombstone,
 )
 from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Register
@@ -129,7 +128,7 @@ class Naming:
     def called(self, canonical: str) -> Called:
         """Everything that this person's data can lie under."""
         own = every_pseudonym(self.keys, self.standing, canonical)
-        stones = {tombstone(self.keys.tombstone, name) for name in own}
+        stones = set(self.keys.stones(own))
         others = self.links.person(stones) - stones
         joined = self.vault.by_tombstone(others) if others else {}
         resolve = Identities(self.keys, self.standing).resolve

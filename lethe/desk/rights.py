@@ -16,7 +16,6 @@ from lethe.interactions.rights.identity import (
     canonical_id,
     every_pseudonym,
     id_fault,
-    tombstone,
 )
 from lethe.interactions.rights.standing import CANARY, Action, Head, Request
 from lethe.nights.forgetting import notifying, suppressing
@@ -150,10 +149,7 @@ def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> di
     ids = read_ids(content, source, params.intake.interactions)
     register.check_chain(opening.newest_known(workspace))
     standing = register.standing()
-    people = [
-        frozenset(tombstone(keys.tombstone, name) for name in every_pseudonym(keys, standing, one))
-        for one in ids
-    ]
+    people = [frozenset(keys.stones(every_pseudonym(keys, standing, one))) for one in ids]
     made = register.extend(people, reason, opening.now())
     theirs = register.links().person(frozenset[str]().union(*people))
     left = sum(

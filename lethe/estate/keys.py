@@ -80,7 +80,7 @@ def make_keys(workspace: Workspace) -> None:
         if key is None and name in known:
             raise BadConfiguration(f"the {name} key of this workspace is missing")
     secret = {name: given[name] or secrets.token_bytes(32) for name in _SECRETS}
-    Keys(**secret)  # they must differ
+    Keys(secret["pseudonym"], secret["tombstone"])  # they must differ
     signing = new_signing_key() if pem is None else read_signing_key(pem)
     public = signing.public_key()
     fingerprints = {name: key_fingerprint(secret[name]) for name in _SECRETS}

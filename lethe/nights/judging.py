@@ -20,7 +20,7 @@ from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recove
 from lethe.gate.proof.certificate import Certificate, check, issue
 from lethe.gate.proof.retained import rebuild
 from lethe.gate.proof.verification import Case, Report, verify
-from lethe.interactions.rights.identity import Keys, tombstone
+from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS
 from lethe.interactions.training.matrix import InteractionMatrix
@@ -80,7 +80,7 @@ class Desk:
 
     def tombstones(self, users: tuple[str, ...]) -> tuple[str, ...]:
         """One tombstone for each pseudonym, in order."""
-        return tuple(tombstone(self.keys.tombstone, user) for user in users)
+        return tuple(self.keys.stones(users))
 
     def fetch(self, version: int) -> Path:
         """A version's folder, copied out of the store into the temporary folder."""
@@ -131,7 +131,7 @@ def examine(desk: Desk, version: int) -> Report:
     data.checkout(Catalogue(desk.workspace.catalogue).today(manifest.data_version), place)
     retained = rebuild(
         place,
-        lambda user: tombstone(desk.keys.tombstone, user) in barred,
+        lambda user: desk.keys.stone(user) in barred,
         manifest.definition,
     )
     canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()

@@ -19,7 +19,7 @@ from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import LandedFile
 from lethe.interactions.intake.verdicts import RefusedFile
-from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id, tombstone
+from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.interactions.shards.merging import Gathering
@@ -225,7 +225,7 @@ def purge(  # noqa: PLR0913
     is noted in the register before anything is removed, so that a killed night does not lose the
     count; `note` hears the receipt before and after. Canaries go too and are not in it.
     """
-    stones = {name: tombstone(keys.tombstone, name) for name in present}
+    stones = dict(zip(present, keys.stones(list(present)), strict=True))
     erased = {name for name, stone in stones.items() if stone in standing.erased}
     rows = {stones[name]: present[name] for name in erased}
     known = vault.by_tombstone(standing.erased).keys() | rows.keys()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from lethe.durable import write_json
 from lethe.estate.workspace import Workspace
-from lethe.interactions.rights.identity import Keys, tombstone
+from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import SnapshotReceipt, build
@@ -18,7 +18,9 @@ from lethe.stages import opening
 def excluded_pseudonyms(names: Iterable[str], standing: Standing, keys: Keys) -> frozenset[str]:
     """Those of the pseudonyms that may not be trained on."""
     excluded = standing.excluded
-    return frozenset(name for name in names if tombstone(keys.tombstone, name) in excluded)
+    listed = list(names)
+    stones = zip(listed, keys.stones(listed), strict=True)
+    return frozenset(name for name, stone in stones if stone in excluded)
 
 
 def training(workspace: Workspace, params: Params) -> SnapshotReceipt:

@@ -16,7 +16,7 @@ from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.retained import histories
-from lethe.interactions.rights.identity import Keys, tombstone
+from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import Manifest
@@ -38,7 +38,7 @@ def gather(  # noqa: PLR0913
     """
 
     def one_of(people: Set[str]) -> Callable[[str], bool]:
-        return lambda user: tombstone(keys.tombstone, user) in people
+        return lambda user: keys.stone(user) in people
 
     def read(folder: Path, people: Set[str]) -> Any:
         return histories(folder, one_of(people), retained.items, manifest.definition)

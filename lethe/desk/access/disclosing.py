@@ -22,7 +22,6 @@ from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
-from lethe.interactions.rights.identity import tombstone
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.suppressing import excluded_among, made_at
@@ -119,7 +118,7 @@ def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
     _rights(desk, wanted, people)
     _learned(desk, wanted, people)
     vault = opening.open_vault(desk.workspace)
-    stones = [[tombstone(desk.keys.tombstone, name) for name in names] for names in wanted.names]
+    stones = [desk.keys.stones(names) for names in wanted.names]
     known = vault.by_tombstone({stone for own in stones for stone in own})
     present = [version.digest for version in Catalogue(desk.workspace.catalogue).list()][-1:]
     for person, own in zip(people, stones, strict=True):
@@ -181,9 +180,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
-    whose = {
-        tombstone(desk.keys.tombstone, name): who for name, who in wanted.by_pseudonym().items()
-    }
+    whose = {desk.keys.stone(name): who for name, who in wanted.by_pseudonym().items()}
     standing, suppressed_at = desk.register.standing(), made_at(desk.workspace)
     delivered = notifying.delivered(desk.workspace)
     for state in desk.register.requests():

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lethe.durable import read_json, write_json
 from lethe.errors import BadConfiguration
-from lethe.interactions.rights.identity import Keys, pseudonym, tombstone
+from lethe.interactions.rights.identity import Keys
 
 
 class CanaryRules(BaseModel):
@@ -127,16 +127,11 @@ class Canaries:
 
     def pseudonyms(self) -> frozenset[str]:
         """Pseudonyms of all canaries ever made."""
-        return frozenset(
-            pseudonym(self.keys.pseudonym, one, 0) for one in self.ids(0, self.counters()[0])
-        )
+        return frozenset(self.keys.name(one, 0) for one in self.ids(0, self.counters()[0]))
 
     def tombstones(self, first: int, end: int) -> list[str]:
         """Tombstones of the canaries numbered `first` to `end` - 1."""
-        return [
-            tombstone(self.keys.tombstone, pseudonym(self.keys.pseudonym, one, 0))
-            for one in self.ids(first, end)
-        ]
+        return [self.keys.stone(self.keys.name(one, 0)) for one in self.ids(first, end)]
 
     def plan(self, wanted: int, rules: CanaryRules, template: tuple[str, str] | None) -> Plan:
         """The older half of the living leave, or all if canaries are switched off; others come.

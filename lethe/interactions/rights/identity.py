@@ -7,6 +7,12 @@ the id in the one way that intake did. The same functions serve intake, requests
 
 A person who returns after an erasure starts a new *epoch* under a new pseudonym, so the erased
 life and the new one cannot be joined by anybody without the key.
+
+A pseudonym is an *inner name*, HMAC(k1, epoch, id), as long as no name key was ever made. From the
+first replacement of the key on, what is stored is the inner name encrypted under the present name
+key: AES-256 of one block, a permutation, so that no two names ever meet. A *generation* is the
+fingerprint of the name key that names were made under, and empty before the first. Tombstones are
+made from inner names, so none changes with the key (docs/decisions/0019).
 """
 
 from __future__ import annotations
@@ -14,12 +20,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
-from lethe.errors import BadConfiguration, BadInput
+from lethe.errors import BadConfiguration, BadInput, WrongKey
 from lethe.interactions.rights.standing import Standing
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 MAXIMUM_ID_BYTES: Final = 256
 KEY_BYTES: Final = 32
@@ -100,21 +111,97 @@ def canonical_id(text: str, case_fold: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The pseudonym key and the tombstone key: 32 bytes each, different, never shown.
+    """The pseudonym key, the tombstone key and the name keys: 32 bytes each, never shown.
+
+    `names` is the present name key, empty before the first replacement; `former` are those under
+    which a stored solution version may still be named.
 
     Raises:
-        BadConfiguration: a key has another length, or both are the same.
+        BadConfiguration: a key has another length, or two are the same.
     """
 
     pseudonym: bytes = field(repr=False)
     tombstone: bytes = field(repr=False)
+    names: bytes = field(default=b"", repr=False)
+    former: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        for name, key in (("pseudonym", self.pseudonym), ("tombstone", self.tombstone)):
+        keys = [("pseudonym", self.pseudonym), ("tombstone", self.tombstone)]
+        keys += [("name", key) for key in (self.names, *self.former) if key]
+        for name, key in keys:
             if len(key) != KEY_BYTES:
                 raise BadConfiguration(f"the {name} key has {len(key)} bytes, not {KEY_BYTES}")
-        if hmac.compare_digest(self.pseudonym, self.tombstone):
-            raise BadConfiguration("the pseudonym key and the tombstone key are the same")
+        for number, (name, key) in enumerate(keys):
+            for other, before in keys[:number]:
+                if hmac.compare_digest(key, before):
+                    raise BadConfiguration(f"the {other} key and the {name} key are the same")
+
+    @property
+    def generation(self) -> str:
+        """The fingerprint of the present name key, empty before the first."""
+        return key_fingerprint(self.names) if self.names else ""
+
+    def of(self, generation: str) -> Keys:
+        """These keys as they were in a generation that is still known.
+
+        Raises:
+            WrongKey: the name key of that generation is not here, or not any more.
+        """
+        for key in (self.names, *self.former, b""):
+            if (key_fingerprint(key) if key else "") == generation:
+                return replace(self, names=key, former=())
+        raise WrongKey(f"the name key of generation {generation[:16]} is not here any more")
+
+    def check(self, generation: str, what: str) -> None:
+        """Refuse a store whose names are of another generation: read as ours, they are nobody's.
+
+        Raises:
+            WrongKey: names `what`.
+        """
+        if generation != self.generation:
+            raise WrongKey(f"{what}: the names are not of the present pseudonym key")
+
+    def name(self, canonical: str, epoch: int) -> str:
+        """What one life of a canonical id is called in the stores of this generation."""
+        return self.wrapped([pseudonym(self.pseudonym, canonical, epoch)])[0]
+
+    def inner(self, names: Sequence[str]) -> list[str]:
+        """The inner names of stored names of this generation, in order."""
+        if not self.names:
+            return list(names)
+        return _blocks(self._cipher.decryptor().update(bytes.fromhex("".join(names))))
+
+    def wrapped(self, inner: Sequence[str]) -> list[str]:
+        """Inner names as they are stored in this generation, in order."""
+        if not self.names:
+            return list(inner)
+        return _blocks(self._cipher.encryptor().update(bytes.fromhex("".join(inner))))
+
+    def stone(self, name: str) -> str:
+        """The tombstone of a stored name of this generation."""
+        return tombstone(self.tombstone, self.inner((name,))[0])
+
+    def stones(self, names: Sequence[str]) -> list[str]:
+        """The tombstones of stored names of this generation, in order."""
+        return [tombstone(self.tombstone, inner) for inner in self.inner(names)]
+
+    def everywhere(self, names: Iterable[str]) -> list[str]:
+        """Stored names of this generation, and what the same people are called in the others."""
+        inner = self.inner(list(names))
+        others = {key_fingerprint(key) if key else "" for key in (self.names, *self.former, b"")}
+        return [name for one in sorted(others) for name in self.of(one).wrapped(inner)]
+
+    @cached_property
+    def _cipher(self) -> Cipher[ECB]:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        # Each block is a message of its own: a name must become the same name every time.
+        return Cipher(algorithms.AES256(self.names), modes.ECB())  # noqa: S305
+
+
+def _blocks(content: bytes) -> list[str]:
+    text = content.hex()
+    return [text[start : start + 32] for start in range(0, len(text), 32)]
 
 
 def key_fingerprint(key: bytes) -> str:
@@ -170,9 +257,14 @@ class Identities:
 
     def resolve(self, ids: Sequence[str]) -> list[Identity]:
         """One identity for each canonical id, in the order given."""
-        return [self._resolve_one(canonical) for canonical in ids]
+        found = [self._resolve_one(canonical) for canonical in ids]
+        if not self.keys.names:
+            return found
+        names = self.keys.wrapped([one.pseudonym for one in found])
+        return [replace(one, pseudonym=name) for one, name in zip(found, names, strict=True)]
 
     def _resolve_one(self, canonical: str) -> Identity:
+        """Under the inner name: all are wrapped at once."""
         epoch, not_before = 0, 0
         while True:
             name = pseudonym(self.keys.pseudonym, canonical, epoch)
@@ -185,7 +277,7 @@ class Identities:
 
 def every_pseudonym(keys: Keys, standing: Standing, canonical: str) -> list[str]:
     """What one id is and was called below intake: a name for each life."""
-    names = [pseudonym(keys.pseudonym, canonical, 0)]
-    while tombstone(keys.tombstone, names[-1]) in standing.reconsented:
-        names.append(pseudonym(keys.pseudonym, canonical, len(names)))
+    names = [keys.name(canonical, 0)]
+    while keys.stone(names[-1]) in standing.reconsented:
+        names.append(keys.name(canonical, len(names)))
     return names

@@ -15,7 +15,6 @@ from pathlib import Path
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.adapters.object_stores import ObjectStores
-from lethe.interactions.rights.identity import tombstone
 from lethe.interactions.rights.standing import Head, Standing
 from lethe.interactions.shards.history import History, Purge, users_of
 from lethe.nights.judging import Desk
@@ -133,5 +132,5 @@ def _erased_since(  # noqa: PLR0913
     if strangers := due - known.keys():
         lists = [stores.files(version.digest) for version in versions]
         for user in users_of(lists, stores, place):
-            if tombstone(desk.keys.tombstone, user) in strangers:
+            if desk.keys.stone(user) in strangers:
                 yield user

@@ -14,7 +14,6 @@ from lethe.durable import locked
 from lethe.errors import OutsideFailure
 from lethe.estate.outward import suppression
 from lethe.estate.workspace import Workspace
-from lethe.interactions.rights.identity import tombstone
 from lethe.interactions.rights.standing import Standing
 from lethe.nights.judging import Desk
 
@@ -43,8 +42,9 @@ def refresh(desk: Desk) -> int:
 
 def excluded_among(desk: Desk, users: Iterable[str], standing: Standing) -> list[str]:
     """Those of some pseudonyms whose person is erased, objects or is restricted."""
-    barred, key = standing.excluded, desk.keys.tombstone
-    return [user for user in users if tombstone(key, user) in barred] if barred else []
+    barred, names = standing.excluded, list(users)
+    stones = zip(names, desk.keys.stones(names), strict=True) if barred else ()
+    return [user for user, stone in stones if stone in barred]
 
 
 def made_at(workspace: Workspace) -> int:
