@@ -16,7 +16,8 @@ class DataVersion:
 
     `digest` is DVC's ("<32 hex>.dir"); rows, users and items are counts; the register's position
     and head are those the version was purged at; `created` is Unix seconds. `formerly`: digests
-    under which the version was known before somebody was erased from it.
+    under which the version was known before somebody was erased from it, or all were renamed.
+    `names`: the generation of its pseudonyms.
     """
 
     digest: str
@@ -27,6 +28,7 @@ class DataVersion:
     register_head: str
     created: int
     formerly: tuple[str, ...] = ()
+    names: str = ""
 
 
 class Catalogue:
@@ -53,8 +55,12 @@ class Catalogue:
             raise ArtifactCorrupt(f"{self.path.name} is not a catalogue") from error
 
     def add(self, version: DataVersion) -> None:
-        """Add a version; one of the same digest is replaced where it stands."""
-        kept = {v.digest: v for v in self.list()} | {version.digest: version}
+        """Add a version; one of the same digest is replaced where it stands, its names kept."""
+        kept = {v.digest: v for v in self.list()}
+        if known := kept.get(version.digest):
+            names = dict.fromkeys((*known.formerly, *version.formerly))
+            version = replace(version, formerly=tuple(names))
+        kept[version.digest] = version
         self._write(kept.values())
 
     def drop(self, digests: Iterable[str]) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 from lethe import errors
 from lethe.adapters.catalogue import Catalogue
-from lethe.adapters.object_stores import ObjectStores, mend, read_lock_file
+from lethe.adapters.object_stores import ObjectStores, mend, name_output, read_lock_file
 from lethe.durable import read_json
 from lethe.errors import BadInput, Busy, LetheError, StoreUnavailable
 
@@ -143,6 +143,13 @@ class DataVersions:
         """The stores, to put versions into that forget; no dvc command runs meanwhile."""
         with self._stores(exclusive=True) as stores:
             yield stores
+
+    def name_output(self, out_path: str, digest: str, stale: str) -> None:
+        """Let dvc.lock name the files that lie in `out_path`, and forget the stage `stale`.
+
+        To be called within `rewriting`. What a stage was made from stays as it was recorded.
+        """
+        name_output(self.root, out_path, digest, stale)
 
     def destroy(self, digests: Collection[str], keep: Collection[str] = ()) -> Destroyed:
         """Delete versions from the cache and from every configured remote.

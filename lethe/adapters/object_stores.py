@@ -223,3 +223,16 @@ def read_lock_file(path: Path) -> dict[str, Any]:
     if not sound:
         raise ArtifactCorrupt("dvc.lock is cut short; the next night mends it")
     return stages
+
+
+def name_output(root: Path, out_path: str, version: str, stale: str) -> None:
+    """Write into dvc.lock that the files in `out_path` are `version`; the stage `stale` goes."""
+    files = [path for path in (root / out_path).rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    content["stages"].pop(stale, None)
+    for stage in content["stages"].values():
+        for out in stage.get("outs", ()):
+            if PurePosixPath(out["path"]) == PurePosixPath(out_path):
+                out |= {"md5": version, "size": size, "nfiles": len(files)}
+    write_bytes(root / "dvc.lock", yaml.safe_dump(content, sort_keys=False).encode(), mode=0o644)

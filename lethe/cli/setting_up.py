@@ -149,13 +149,14 @@ def keys() -> None:
 
 
 @keys.command("replace")
-@click.argument("name", type=click.Choice(["signing"]))
+@click.argument("name", type=click.Choice(["signing", "pseudonym"]))
 @in_workspace
 def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
-    """Sign certificates with a new key from now on.
+    """Replace a key by a new one from now on.
 
-    NAME is `signing`: the other two keys cannot be replaced, since every stored pseudonym and
-    tombstone was made with them. Certificates by the former key still count.
+    NAME is `signing`: certificates are signed by the new key, and those by the former still count.
+    Or it is `pseudonym`: every stored name is changed under a new key, in every retained data
+    version; run `lethe night` right after it. The tombstone key cannot be replaced.
     """
     from lethe.desk.setting_up import replace_key as replace
 

@@ -21,8 +21,8 @@ from lethe.gate.proof.report import Cloud
 from lethe.gate.proof.retained import histories, rebuild
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.nights.desk import Desk
 from lethe.nights.frame import apart, say
-from lethe.nights.judging import Desk
 from lethe.nights.tuning import finite
 from lethe.reports.audit.page import render
 from lethe.solutions.factors import Manifest, Solution, read_solution
@@ -39,6 +39,7 @@ def audit(workspace: Workspace, models: int, targets: int) -> dict[str, Any]:
 
     Raises:
         BadConfiguration: there is no champion, or it has too few people.
+        WrongKey: the champion was named before the pseudonym key was replaced; run a night first.
         ArtifactCorrupt: the data version does not give the champion's matrix.
         StoreUnavailable: the champion's data version is gone.
         Busy: another audit or experiment is running.
@@ -52,6 +53,7 @@ def audit(workspace: Workspace, models: int, targets: int) -> dict[str, Any]:
     name = f"audit-{started:%Y-%m-%d-%H%M%S}"
     with apart(workspace, name, desk.params.night.wait_seconds) as place:
         solution = read_solution(desk.versions.fetch(version, place / "champion"))
+        desk.keys.check(solution.manifest.names, f"the champion, version {version}")
         subject = _subject(desk, solution, place / "interactions")
         found = membership.audit(
             subject, _fit(solution.manifest), models, targets, desk.params.seed, _hear(models)
@@ -63,7 +65,7 @@ def audit(workspace: Workspace, models: int, targets: int) -> dict[str, Any]:
 def _subject(desk: Desk, solution: Solution, place: Path) -> Subject:
     manifest = solution.manifest
     digest = Catalogue(desk.workspace.catalogue).today(manifest.data_version)
-    opening.open_data(desk.workspace).checkout(digest, place)
+    opening.check_out(opening.open_data(desk.workspace), digest, place, desk.keys)
     at_training = desk.register.standing(upto=manifest.register_position)
     today = desk.register.standing()
 

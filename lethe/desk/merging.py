@@ -77,7 +77,7 @@ def merge(workspace: Workspace, content: bytes, source: str) -> dict[str, Any]:
         BadRequest: two of a pair stand differently, or one is erased; see `merges.merged`.
         ArtifactCorrupt: the register was edited, or is older than what is known of it.
     """
-    params, keys = opening.open_params(workspace), opening.open_identities(workspace)
+    params, keys = opening.open_params(workspace), opening.open_tombstones(workspace)
     register = opening.open_register(workspace, params)
     rows = read_pairs(content, source, params.intake.interactions)
     people = Identities(keys, register.standing())

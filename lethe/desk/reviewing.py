@@ -11,7 +11,7 @@ from lethe.errors import BadConfiguration, OutsideFailure
 from lethe.estate.outward import suppression
 from lethe.estate.workspace import Workspace
 from lethe.nights import judging
-from lethe.nights.judging import Desk
+from lethe.nights.desk import Desk
 from lethe.reports.evidence import newest_page
 from lethe.reports.requests import counts
 from lethe.stages import opening

@@ -18,8 +18,8 @@ from lethe.interactions.rights.identity import (
     id_fault,
 )
 from lethe.interactions.rights.standing import CANARY, Action, Head, Request
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying, suppressing
-from lethe.nights.judging import Desk
 from lethe.stages import opening
 
 
@@ -86,7 +86,8 @@ def enter(  # noqa: PLR0913 - one argument for each thing a person tells
     """
     if reason == CANARY:
         raise BadRequest(f"the reason {CANARY} is kept for canaries, who are no people")
-    desk = Desk.open(workspace, opening.open_params(workspace))
+    params, keys = opening.open_params(workspace), opening.open_tombstones(workspace)
+    desk = Desk.open(workspace, params, keys)
     ids = read_ids(content, source, desk.params.intake.interactions)
     at = opening.now() if received is None else int(received.replace(tzinfo=UTC).timestamp())
     if at > opening.now():
@@ -144,7 +145,7 @@ def extend(workspace: Workspace, content: bytes, source: str, reason: str) -> di
         BadRequest: somebody has no open request that is in its first month and not yet extended.
         ArtifactCorrupt: the register was edited, or is older than the newest known head.
     """
-    params, keys = opening.open_params(workspace), opening.open_identities(workspace)
+    params, keys = opening.open_params(workspace), opening.open_tombstones(workspace)
     register = opening.open_register(workspace, params)
     ids = read_ids(content, source, params.intake.interactions)
     register.check_chain(opening.newest_known(workspace))

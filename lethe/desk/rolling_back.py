@@ -19,8 +19,8 @@ from lethe.gate.proof.certificate import Certificate
 from lethe.gate.proof.verification import Report, Verdict
 from lethe.interactions.rights.standing import Standing
 from lethe.nights import judging
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
-from lethe.nights.judging import Desk
 from lethe.solutions.factors import artifact_digest, read_solution
 from lethe.stages import opening
 
@@ -113,9 +113,11 @@ def why_unsafe(desk: Desk, version: int, standing: Standing) -> tuple[str, ...]:
             digest, solution = artifact_digest(around(stored)), read_solution(stored)
     except (LetheError, OSError):
         return ("its files cannot be read",)
+    if solution.manifest.names != desk.keys.generation:
+        return ("it was named before the pseudonym key was replaced",)
     reasons = []
     barred = standing.excluded - standing.canaries_since(solution.manifest.register_position)
-    if excluded := barred & set(desk.tombstones(solution.users)):
+    if excluded := barred & set(desk.tombstones(solution)):
         reasons.append(f"{len(excluded)} people of its id list are excluded by the register")
     try:
         certificate = judging.read_certificate(desk.workspace, version)

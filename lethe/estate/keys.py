@@ -3,6 +3,8 @@
 Each key is looked up in this order: `LETHE_<NAME>_KEY` (64 hex digits; for the signing key, PEM),
 `LETHE_<NAME>_KEY_FILE`, then the workspace's own file.
 
+Name keys come with the first replacement of the pseudonym key: see `lethe.estate.renaming`.
+
 The signing key can be replaced. Certificates of a former one still count: its public half stays in
 `signing-<n>.pub`, and its fingerprint among the others. Delete that file to trust it no longer.
 """
@@ -17,7 +19,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lethe.durable import sync_folder, write_bytes, write_json
-from lethe.errors import BadConfiguration, WrongKey
+from lethe.errors import BadConfiguration, RefusedByGate, WrongKey
+from lethe.estate.renaming import name_keys
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.certificate import (
     key_id,
@@ -30,7 +33,6 @@ from lethe.gate.proof.certificate import (
 from lethe.interactions.rights.identity import Keys, key_fingerprint
 
 _SECRETS = ("pseudonym", "tombstone")
-_VARIABLE = "LETHE_SIGNING_KEY"
 _FORMER = "signing-"
 _NEXT = "signing.key.next"
 
@@ -99,22 +101,42 @@ def make_keys(workspace: Workspace) -> None:
 
 
 def open_keys(workspace: Workspace) -> Keys:
-    """The pseudonym and tombstone keys.
+    """The pseudonym and tombstone keys, and the name keys if there are any.
 
     Raises:
         WrongKey: a key's fingerprint differs from the recorded one.
         BadConfiguration: a key is missing or malformed.
+        RefusedByGate: the names are being changed, and that has not ended.
+    """
+    if name_keys.awaited(workspace) is not None:
+        raise RefusedByGate(
+            "the pseudonym key is being replaced and that has not ended: `lethe keys replace "
+            "pseudonym` or the next `lethe night` ends it"
+        )
+    return keys_before(workspace)
+
+
+def keys_before(workspace: Workspace) -> Keys:
+    """The keys by which the names are, or were before a replacement that has not ended.
+
+    Raises:
+        WrongKey, BadConfiguration: as `open_keys`.
     """
     recorded = workspace.recorded_fingerprints()
     found: dict[str, bytes] = {}
-    for name in _SECRETS:
+    for name in (*_SECRETS, *((name_keys.NAMES,) if name_keys.NAMES in recorded else ())):
         key = _secret(workspace, name)
         if key is None:
             raise BadConfiguration(f"the {name} key of this workspace is missing")
         if key_fingerprint(key) != recorded.get(name):
             raise WrongKey(f"the {name} key is not the one this workspace was made with")
         found[name] = key
-    return Keys(pseudonym=found["pseudonym"], tombstone=found["tombstone"])
+    return Keys(
+        found["pseudonym"],
+        found["tombstone"],
+        found.get(name_keys.NAMES, b""),
+        tuple(name_keys.former(workspace).values()),
+    )
 
 
 def open_signing_key(workspace: Workspace) -> Ed25519PrivateKey:
@@ -167,12 +189,7 @@ def replace_signing_key(workspace: Workspace) -> tuple[str, str]:
         BadConfiguration: the key comes from the environment.
         WrongKey: the present key is not the recorded one.
     """
-    given = [name for name in (_VARIABLE, f"{_VARIABLE}_FILE") if os.environ.get(name)]
-    if given:
-        raise BadConfiguration(
-            f"the signing key comes from {given[0]}; only a key that this workspace keeps itself "
-            "can be replaced"
-        )
+    name_keys.refuse_given("signing", "SIGNING")
     _finish(workspace)
     if (workspace.keys / "signing.key").is_file():
         open_signing_key(workspace)

@@ -1,5 +1,7 @@
 """The vault: pseudonym -> user id, the one place below intake that knows both.
 
+It keeps *inner* names, which no replacement of the key changes, and answers in the present ones.
+
 One SQLite file with mode 0600 outside `data/`. Freed bytes are overwritten (`secure_delete`), there
 is no write-ahead log, and VACUUM rebuilds the file in memory, never in a temporary folder.
 """
@@ -10,12 +12,13 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from lethe.errors import StoreUnavailable
+from lethe.interactions.rights.identity import Keys
 
 Known = tuple[str, str, str]
 """(pseudonym, tombstone, canonical id)"""
@@ -26,12 +29,13 @@ _BULK: Final = 20_000
 
 @dataclass(frozen=True)
 class Vault:
-    """The look-up table in one file, opened for each call.
+    """The look-up table in one file, opened for each call. Names are of the keys' generation.
 
     All methods raise `StoreUnavailable` when SQLite refuses or waits longer than `wait_seconds`.
     """
 
     path: Path
+    keys: Keys = field(repr=False)
     wait_seconds: float = 30.0
 
     def remember(self, people: Iterable[Known]) -> int:
@@ -40,6 +44,8 @@ class Vault:
             before = _count(connection)
             rows = iter(people)
             while bulk := list(islice(rows, _BULK)):
+                inner = self.keys.inner([name for name, *_ in bulk])
+                bulk = [(n, stone, raw) for n, (_, stone, raw) in zip(inner, bulk, strict=True)]
                 connection.executemany(
                     "INSERT OR IGNORE INTO people (pseudonym, tombstone, id) VALUES (?, ?, ?)", bulk
                 )
@@ -52,7 +58,9 @@ class Vault:
             for chunk in _chunks(tombstones):
                 marks = ",".join("?" * len(chunk))
                 query = f"SELECT tombstone, pseudonym, id FROM people WHERE tombstone IN ({marks})"  # noqa: S608
-                found |= {row[0]: (row[1], row[2]) for row in connection.execute(query, chunk)}
+                rows = connection.execute(query, chunk).fetchall()
+                names = self.keys.wrapped([row[1] for row in rows])
+                found |= {row[0]: (n, row[2]) for n, row in zip(names, rows, strict=True)}
         return found
 
     def forget(self, tombstones: Collection[str]) -> int:

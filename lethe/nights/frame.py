@@ -19,6 +19,7 @@ from lethe.durable import locked, read_json, write_bytes, write_json
 from lethe.errors import Busy
 from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
+from lethe.nights.renaming.rotating import end_cut_off
 from lethe.params import Params
 from lethe.stages import opening
 
@@ -110,6 +111,8 @@ def under_way(folder: str) -> Iterator[Night]:
     params = opening.open_params(workspace)
     with locked(workspace.night_lock, params.night.wait_seconds):
         _wipe(workspace)
+        if end_cut_off(workspace, params):
+            say("night", "the replacement of the pseudonym key, cut off by a kill, was ended")
         resumed = workspace.journal.is_file()
         if resumed:
             noted = read_json(workspace.journal)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.packing.model_folder import around, as_written
-from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import sha256_file, write_bytes
-from lethe.errors import ArtifactCorrupt, LetheError, OutsideFailure
+from lethe.errors import (
+    ArtifactCorrupt,
+    LetheError,
+    OutsideFailure,
+)
 from lethe.estate import restricted
 from lethe.estate.keys import open_signing_key, trusted_keys
 from lethe.estate.workspace import Workspace
@@ -20,11 +22,10 @@ from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recove
 from lethe.gate.proof.certificate import Certificate, check, issue
 from lethe.gate.proof.retained import rebuild
 from lethe.gate.proof.verification import Case, Report, verify
-from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS
 from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.params import Params
+from lethe.nights.desk import Desk
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
 from lethe.solutions.learned import Factors
@@ -32,69 +33,11 @@ from lethe.solutions.recipes import recipe
 from lethe.stages import opening, suspects
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What a judge needs at hand: one workspace's register, keys and solution versions."""
-
-    workspace: Workspace
-    params: Params
-    register: Register
-    keys: Keys
-    versions: SolutionVersions
-
-    @classmethod
-    def open(cls, workspace: Workspace, params: Params) -> Desk:
-        """Open everything, or raise what could not be opened."""
-        return cls(
-            workspace,
-            params,
-            opening.open_register(workspace, params),
-            opening.open_identities(workspace),
-            opening.open_solutions(workspace, params),
-        )
-
-    def champion(self) -> int | None:
-        """The version that the champion alias points to."""
-        return self.versions.champion()
-
-    def artifact_digest(self, version: int) -> str:
-        """The digest of a version's stored bytes, as promotion asks for it."""
-        return self.versions.artifact_digest(version)
-
-    def user_tombstones(self, version: int) -> frozenset[str]:
-        """Tombstones of the users in a version's stored id list.
-
-        Without canaries that were erased later: they do not stand in the way of going back to it.
-        """
-        stored = self.read(version)
-        later = self.register.standing().canaries_since(stored.manifest.register_position)
-        return frozenset(self.tombstones(stored.users)) - later
-
-    def set_champion(self, version: int | None) -> None:
-        """Move the champion alias; only the promotion protocol calls this."""
-        self.versions.set_champion(version)
-
-    def set_challenger(self, version: int | None) -> None:
-        """Move the challenger alias."""
-        self.versions.set_challenger(version)
-
-    def tombstones(self, users: tuple[str, ...]) -> tuple[str, ...]:
-        """One tombstone for each pseudonym, in order."""
-        return tuple(self.keys.stones(users))
-
-    def fetch(self, version: int) -> Path:
-        """A version's folder, copied out of the store into the temporary folder."""
-        return self.versions.fetch(version, self.workspace.temporary / f"version-{version}")
-
-    def read(self, version: int) -> Solution:
-        """A version as stored, read through the allow-list."""
-        return read_solution(self.fetch(version))
-
-
 def record(desk: Desk, run: str, night: str, folder: Path, description: str) -> int:
     """Step 7: store a solution folder as a registered version and make it the challenger."""
     solution = read_solution(folder)
     manifest = solution.manifest
+    desk.keys.check(manifest.names, "the new version")
     version = desk.versions.record(
         run,
         folder,
@@ -117,7 +60,9 @@ def examine(desk: Desk, version: int) -> Report:
     Raises:
         ArtifactCorrupt: the artifact or the data version cannot be read as what it claims to be.
         StoreUnavailable: the data version that it was trained on is gone.
+        PromotionRefused: its names are of a former generation.
     """
+    desk.refuse_former_names(version)
     folder = desk.fetch(version)
     stored = read_solution(folder)
     manifest = stored.manifest
@@ -128,7 +73,8 @@ def examine(desk: Desk, version: int) -> Report:
     shutil.rmtree(place, ignore_errors=True)
     data = opening.open_data(desk.workspace)
     # The same version, should somebody have been erased from it since.
-    data.checkout(Catalogue(desk.workspace.catalogue).today(manifest.data_version), place)
+    digest = Catalogue(desk.workspace.catalogue).today(manifest.data_version)
+    opening.check_out(data, digest, place, desk.keys)
     retained = rebuild(
         place,
         lambda user: desk.keys.stone(user) in barred,
@@ -147,7 +93,7 @@ def examine(desk: Desk, version: int) -> Report:
             files=_digests(folder),
             beside=as_written(around(folder)),
             retained=retained,
-            tombstones=desk.tombstones(stored.users),
+            tombstones=desk.tombstones(stored),
             forbidden=today.excluded - today.canaries_since(manifest.register_position),
             head_position=head.position,
             head_digest=head.digest,
@@ -249,6 +195,7 @@ def promote_version(
     Raises:
         PromotionRefused: with every reason; the champion stays.
     """
+    desk.refuse_former_names(version)
     candidate = Candidate(
         version=version,
         certificate=read_certificate(desk.workspace, version),

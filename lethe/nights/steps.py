@@ -17,11 +17,12 @@ from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
-from lethe.nights import describing, judging, telling, training, tuning
+from lethe.nights import judging, telling, training, tuning
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night, say
-from lethe.nights.judging import Desk
+from lethe.nights.review import describing
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned, finite
 from lethe.stages import opening, reproducing

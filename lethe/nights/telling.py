@@ -11,10 +11,11 @@ from typing import Any
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, write_bytes, write_json
 from lethe.errors import LetheError, RefusedByGate
-from lethe.nights import describing
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting.suppressing import made_at
 from lethe.nights.frame import Night
-from lethe.nights.judging import Desk, tells
+from lethe.nights.judging import tells
+from lethe.nights.review import describing
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
 from lethe.reports.evidence import headline

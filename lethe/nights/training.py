@@ -152,7 +152,8 @@ def refit(
     register_head: tuple[int, str],
 ) -> Solution:
     """One cold fit on the whole training set, with all that a replay needs to know."""
-    matrix = TrainingSet.read(training).matrix("all")
+    snapshot = TrainingSet.read(training)
+    matrix = snapshot.matrix("all")
     chosen = recipe(winner.recipe)
     hyperparameters = chosen.hyperparameters.model_validate(winner.hyperparameters)
     learned = chosen.fit(matrix, hyperparameters, params.seed, None)
@@ -174,5 +175,6 @@ def refit(
             register_head=digest,
             environment=environment(),
             definition=params.training.model_dump(mode="json"),
+            names=snapshot.names,
         ),
     )

@@ -57,7 +57,8 @@ class Manifest(BaseModel):
     """Where a solution comes from. Digests are lower-case hex SHA-256 unless DVC's.
 
     `definition` are the rules by which the matrix follows from the data version. `files` maps each
-    file beside the manifest to its SHA-256; `write_solution` fills it.
+    file beside the manifest to its SHA-256; `write_solution` fills it. `names` is the generation of
+    the pseudonyms; empty, it is not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,14 @@ class Manifest(BaseModel):
     environment: dict[str, str]
     definition: dict[str, Any] = {}
     files: dict[str, str] = {}
+    names: str = Field(default="", max_length=64)
+
+    def written(self) -> bytes:
+        """The file's bytes."""
+        record = self.model_dump(mode="json")
+        if not self.names:
+            del record["names"]  # as it was before there were name keys
+        return canonical_json(record) + b"\n"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,7 +157,7 @@ def write_solution(folder: Path, solution: Solution) -> Manifest:
         (folder / name).unlink()
     for name, content in contents.items():
         write_bytes(folder / name, content)
-    write_bytes(folder / _MANIFEST, canonical_json(manifest.model_dump(mode="json")) + b"\n")
+    write_bytes(folder / _MANIFEST, manifest.written())
     return manifest
 
 

@@ -68,8 +68,8 @@ def interactions(workspace: Workspace, params: Params) -> None:
     register.check_chain(known=head)
     keys = opening.open_identities(workspace)
     standing = register.standing(upto=head.position)
-    store = ShardStore(workspace.interactions, params.purge.buckets)
-    vault = opening.open_vault(workspace)
+    store = opening.open_shards(workspace, params, keys)
+    vault = opening.open_vault(workspace, keys)
     canaries = opening.open_canaries(workspace, keys)
     tally, receipts, identities = _Tally(), Receipts(workspace), Identities(keys, standing)
     taken = _Intake(

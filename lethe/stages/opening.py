@@ -15,13 +15,14 @@ from lethe.adapters.solution_versions import SolutionVersions
 from lethe.durable import read_json, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration
 from lethe.estate.canaries.roll import Canaries
-from lethe.estate.keys import open_keys
+from lethe.estate.keys import keys_before, open_keys
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
 from lethe.interactions.columns import USER
 from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Head
+from lethe.interactions.shards.merging import names_of
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params, read_params
 
@@ -47,14 +48,28 @@ def open_register(workspace: Workspace, params: Params) -> Register:
     )
 
 
-def open_vault(workspace: Workspace) -> Vault:
+def open_vault(workspace: Workspace, keys: Keys) -> Vault:
     """The vault of ids."""
-    return Vault(workspace.vault)
+    return Vault(workspace.vault, keys)
+
+
+def open_shards(workspace: Workspace, params: Params, keys: Keys) -> ShardStore:
+    """The present interactions.
+
+    Raises:
+        WrongKey: their names are of another generation than the keys.
+    """
+    return ShardStore(workspace.interactions, params.purge.buckets, keys.generation)
 
 
 def open_identities(workspace: Workspace) -> Keys:
     """The two secret keys, checked against their fingerprints."""
     return open_keys(workspace)
+
+
+def open_tombstones(workspace: Workspace) -> Keys:
+    """The secret keys for whoever needs tombstones only: a replacement under way changes none."""
+    return keys_before(workspace)
 
 
 def open_canaries(workspace: Workspace, keys: Keys) -> Canaries:
@@ -70,6 +85,18 @@ def open_data(workspace: Workspace) -> DataVersions:
 def open_solutions(workspace: Workspace, params: Params) -> SolutionVersions:
     """The ledger of solution versions."""
     return SolutionVersions(workspace.tracking_uri(), workspace.mlflow / "artifacts", params.name)
+
+
+def check_out(data: DataVersions, digest: str, place: Path, keys: Keys) -> Path:
+    """A data version's files in the folder `place`, to be read under `keys`.
+
+    Raises:
+        WrongKey: its names are of another generation.
+    """
+    data.checkout(digest, place)
+    path = place / "manifest.json"
+    keys.check(names_of(read_json(path)) if path.is_file() else "", f"data version {digest[:12]}")
+    return place
 
 
 def newest_known(workspace: Workspace) -> Head | None:

@@ -19,7 +19,6 @@ from lethe.interactions.rights.identity import Identities
 from lethe.interactions.rights.register import Action, Request
 from lethe.interactions.rights.standing import CANARY
 from lethe.interactions.shards.insights import insights
-from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
 
@@ -54,7 +53,7 @@ def plan_canaries(workspace: Workspace, params: Params, due: bool) -> Plan:
     """
     register = opening.open_register(workspace, params)
     keys = opening.open_identities(workspace)
-    standing, store = register.standing(), ShardStore(workspace.interactions, params.purge.buckets)
+    standing, store = register.standing(), opening.open_shards(workspace, params, keys)
     sealed, identities = store.manifest(), Identities(keys, standing)
     landed = [
         file
@@ -105,8 +104,8 @@ def carry_out(workspace: Workspace, params: Params, plan: Plan) -> None:
 
 def _land(workspace: Workspace, params: Params, plan: Plan, identities: Identities) -> None:
     """Nothing if theirs has landed already, or the file that they were to be made from is gone."""
-    store = ShardStore(workspace.interactions, params.purge.buckets)
     keys, rules, scratch = identities.keys, params.intake, workspace.temporary
+    store = opening.open_shards(workspace, params, keys)
     canaries = opening.open_canaries(workspace, keys)
     taken = set(store.manifest().get("taken", ()))
     found = [file for file in survey(workspace.landing, rules) if isinstance(file, LandedFile)]
@@ -150,8 +149,9 @@ def version(workspace: Workspace, params: Params, created: int) -> DataVersion:
     data = opening.open_data(workspace)
     data.push()
     digest = data.digest("data/interactions")
-    store = ShardStore(workspace.interactions, params.purge.buckets)
-    canaries = opening.open_canaries(workspace, opening.open_identities(workspace))
+    keys = opening.open_identities(workspace)
+    store = opening.open_shards(workspace, params, keys)
+    canaries = opening.open_canaries(workspace, keys)
     counts, head = store.counts(canaries.pseudonyms()), opening.sealed_at(store)
     if digest is None:
         raise BadConfiguration("no data version was ever recorded")
@@ -163,6 +163,7 @@ def version(workspace: Workspace, params: Params, created: int) -> DataVersion:
         register_position=head.position,
         register_head=head.digest,
         created=created,
+        names=keys.generation,
     )
     Catalogue(workspace.catalogue).add(made)
     _clear_landing(workspace, params, data, set(store.manifest()["taken"]))
@@ -188,7 +189,8 @@ def split(workspace: Workspace, params: Params) -> dict[str, Any]:
     """Step 4: reproduce `training`; what was left, what is cold at test time, what the data is."""
     made = opening.open_data(workspace).reproduce("training")
     receipt: dict[str, Any] = read_json(workspace.receipts / "training.json")
-    store = ShardStore(workspace.interactions, params.purge.buckets)
-    canaries = opening.open_canaries(workspace, opening.open_identities(workspace))
+    keys = opening.open_identities(workspace)
+    store = opening.open_shards(workspace, params, keys)
+    canaries = opening.open_canaries(workspace, keys)
     found = insights(store, canaries.pseudonyms())
     return {"digest": made.digest, **receipt, "insights": found}

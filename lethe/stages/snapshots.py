@@ -9,7 +9,6 @@ from lethe.durable import write_json
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
-from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import SnapshotReceipt, build
 from lethe.params import Params
 from lethe.stages import opening
@@ -30,13 +29,13 @@ def training(workspace: Workspace, params: Params) -> SnapshotReceipt:
         TooFewInteractions: less is left than the configured minimums.
         ArtifactCorrupt: a shard does not have the digest its manifest names.
     """
-    store = ShardStore(workspace.interactions, params.purge.buckets)
+    keys = opening.open_identities(workspace)
+    store = opening.open_shards(workspace, params, keys)
     store.verify()
     head = opening.sealed_at(store)
     register = opening.open_register(workspace, params)
     register.check_chain(known=head)
     standing = register.standing(upto=head.position)
-    keys = opening.open_identities(workspace)
     receipt = build(
         store,
         excluded_pseudonyms(opening.rows_by_user(store), standing, keys),
@@ -45,6 +44,7 @@ def training(workspace: Workspace, params: Params) -> SnapshotReceipt:
         head.position,
         head.digest,
         opening.open_canaries(workspace, keys).pseudonyms(),
+        keys.generation,
     )
     workspace.receipts.mkdir(parents=True, exist_ok=True)
     write_json(workspace.receipts / "training.json", asdict(receipt))

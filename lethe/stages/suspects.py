@@ -20,6 +20,7 @@ from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import Manifest
+from lethe.stages import opening
 
 
 def gather(  # noqa: PLR0913
@@ -51,7 +52,7 @@ def gather(  # noqa: PLR0913
     if older is not None:
         place = workspace.temporary / "superseded"
         shutil.rmtree(place, ignore_errors=True)
-        data.checkout(older.digest, place)
+        opening.check_out(data, older.digest, place, keys)
         found["erased"] = read(place, standing.erased - standing.canaries)
         found["canary"] = read(place, standing.canaries)
         shutil.rmtree(place)

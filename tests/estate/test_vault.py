@@ -13,6 +13,9 @@ import pytest
 
 from lethe.errors import StoreUnavailable
 from lethe.estate.vault import Vault
+from lethe.interactions.rights.identity import Keys
+
+KEYS = Keys(bytes(32), b"\1" * 32)
 
 
 def person(number: int) -> tuple[str, str, str]:
@@ -26,7 +29,7 @@ def bytes_of(folder: Path) -> bytes:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "room" / "vault.db", wait_seconds=0.2)
+    return Vault(tmp_path / "room" / "vault.db", KEYS, wait_seconds=0.2)
 
 
 def test_people_are_found_by_their_tombstones(vault: Vault) -> None:

@@ -78,6 +78,7 @@ class FakeDataVersions:
         return self.objects(digest)
 
     def copy_out(self, md5: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.content[md5])
 
     def copy_in(self, path: Path) -> str:
@@ -91,6 +92,13 @@ class FakeDataVersions:
         digest = _listing_digest(files)
         self.lists[digest] = dict(files)
         return digest
+
+    def versions(self) -> frozenset[str]:
+        return self.held()
+
+    def name_output(self, out_path: str, digest: str, stale: str) -> None:
+        self.recorded[out_path] = digest
+        self.recorded.pop(f"data/{stale}", None)
 
     def destroy(self, digests: Collection[str], keep: Collection[str] = ()) -> Destroyed:
         doomed = set(digests)

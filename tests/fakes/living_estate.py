@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -25,16 +26,25 @@ from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.packing.model_folder import SOLUTION
 from lethe.desk import merging
 from lethe.desk.rights import enter
-from lethe.errors import BadConfiguration, PromotionRefused, TooFewInteractions
+from lethe.errors import (
+    BadConfiguration,
+    Busy,
+    PromotionRefused,
+    RefusedByGate,
+    TooFewInteractions,
+)
+from lethe.estate.keys import keys_before, open_keys
 from lethe.estate.outward import suppression
+from lethe.estate.renaming import name_keys
 from lethe.estate.vault import Vault
 from lethe.gate.promotion import Candidate, promote
 from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.rights.identity import pseudonym, tombstone
+from lethe.interactions.rights.identity import Keys, key_fingerprint, pseudonym, tombstone
 from lethe.interactions.rights.register import Action, Register
 from lethe.interactions.shards.store import ShardStore
 from lethe.nights import judging
 from lethe.nights.forgetting import retiring
+from lethe.nights.renaming import rotating
 from lethe.stages import intake, opening, reproducing, snapshots
 from tests.fakes import night_desk
 from tests.fakes.data_versions import FakeDataVersions
@@ -48,7 +58,7 @@ PARAMS = night_desk.PARAMS.model_copy(
     update={"retention": night_desk.PARAMS.retention.model_copy(update={"data_versions": 3})}
 )
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP,FILE\n"
-INTAKE, PROMOTION, RETIRE = DURABLE = tuple(
+INTAKE, PROMOTION, RETIRE, ROTATION = DURABLE = tuple(
     {f"{owner.__name__}.{name}": (owner, name) for owner, names in calls for name in names.split()}
     for calls in (
         (
@@ -67,6 +77,13 @@ INTAKE, PROMOTION, RETIRE = DURABLE = tuple(
             (Quarantine, "forget"),
             (Vault, "forget"),
             (Register, "close"),
+            (shutil, "rmtree"),
+            (Path, "unlink"),
+        ),
+        (
+            (name_keys, "write_bytes write_json sync_folder"),
+            (Catalogue, "_write"),
+            (FakeDataVersions, "put_version copy_in name_output destroy sweep"),
             (shutil, "rmtree"),
             (Path, "unlink"),
         ),
@@ -103,6 +120,7 @@ class LivingEstate:
         self.hear, self.patch = hear, pytest.MonkeyPatch()
         self.kill: Kill | None = None
         self.files = self.nights = 0
+        self.generations = [KEYS]
         self.patch.delenv("LETHE_REGISTER_URL", raising=False)
         quick_register(self.patch)
         self.world = World(root, [])
@@ -121,19 +139,27 @@ class LivingEstate:
             "now": lambda: self.world.clock,
             "open_params": lambda *_: PARAMS,
             "open_register": lambda *_: desk.register,
-            "open_identities": lambda _: KEYS,
             "open_data": lambda _: self.world.data,
             "open_solutions": lambda *_: self.world.versions,
         }
         for name, answer in answers.items():
             self.patch.setattr(opening, name, answer)
-        for kind, (owner, name) in {**INTAKE, **PROMOTION, **RETIRE}.items():
+        self._write_keys()
+        for kind, (owner, name) in {**INTAKE, **PROMOTION, **RETIRE, **ROTATION}.items():
             self.patch.setattr(owner, name, self._mortal(kind, getattr(owner, name)))
 
     def end(self) -> None:
         self.kill = None
         self.world.desk.register.engine.dispose()
         self.patch.undo()
+
+    def _write_keys(self) -> None:
+        self.workspace.keys.mkdir(parents=True)
+        pair = {"pseudonym": KEYS.pseudonym, "tombstone": KEYS.tombstone}
+        for name, key in pair.items():
+            (self.workspace.keys / f"{name}.key").write_text(key.hex())
+        prints = {name: key_fingerprint(key) for name, key in pair.items()}
+        durable.write_json(self.workspace.fingerprints, prints)
 
     def _mortal(self, kind: str, original: Callable[..., Any]) -> Callable[..., Any]:
         """The same call, before which a kill may come."""
@@ -189,16 +215,44 @@ class LivingEstate:
         shutil.rmtree(self.workspace.interactions)
         shutil.copytree(place, self.workspace.interactions)
 
+    # The key is replaced
+
+    def rotate(self, kill: Kill | None) -> str:
+        """As `lethe keys replace pseudonym`; how it ended."""
+        desk, data = self.world.desk, self.world.data
+        self.kill = kill
+        try:
+            rotating.refuse_unready(desk, data)  # type: ignore[arg-type]
+            rotating.rotate(desk, data)  # type: ignore[arg-type]
+        except (Busy, RefusedByGate):
+            return "refused"
+        except Killed:
+            return "killed"
+        finally:
+            self.kill = None
+            self._hear_keys()
+        return "rotated"
+
+    def _hear_keys(self) -> None:
+        """The desk has the keys of now; every name key is remembered, for looking."""
+        if (key := name_keys.awaited(self.workspace)) is not None:
+            self.generations.append(Keys(KEYS.pseudonym, KEYS.tombstone, key))
+        keys = keys_before(self.workspace)
+        self.generations.append(keys)
+        self.world.desk = replace(self.world.desk, keys=keys)
+
     # A night
 
     def night(self, verdict: str, meanwhile: Callable[[], None], kill: Kill | None) -> str:
         """One night, in the order of flows/retrain.py; how it ended."""
         self.world.clock += 3600
         self.nights += 1
+        self.workspace.journal.unlink(missing_ok=True)
         self.kill = kill
         try:
             return self._night(verdict, meanwhile)
         except Killed:
+            self.workspace.journal.touch()
             return "killed"
         finally:
             self.kill = None
@@ -206,6 +260,10 @@ class LivingEstate:
     def _night(self, verdict: str, meanwhile: Callable[[], None]) -> str:
         shutil.rmtree(self.workspace.temporary, ignore_errors=True)
         self.workspace.temporary.mkdir(parents=True, exist_ok=True)
+        if rotating.cut_off(self.workspace):
+            rotating.rotate(self.world.desk, self.world.data)  # type: ignore[arg-type]
+            self._hear_keys()
+        self.world.desk = replace(self.world.desk, keys=open_keys(self.workspace))
         ended = "promoted"
         try:
             self._learn(verdict, meanwhile)
@@ -223,7 +281,7 @@ class LivingEstate:
         made = reproducing.version(room, PARAMS, self.world.clock)
         standing = desk.register.standing(upto=made.register_position)
         held = set(opening.rows_by_user(self.world.store()))
-        users = tuple(sorted(held - snapshots.excluded_pseudonyms(held, standing, KEYS)))
+        users = tuple(sorted(held - snapshots.excluded_pseudonyms(held, standing, desk.keys)))
         if not users:
             raise TooFewInteractions("nobody is left")
         number = self.world.record(users, made)
@@ -241,26 +299,51 @@ class LivingEstate:
         promote(candidate, desk.register, desk, opening.now, 1, known=known)
         self.hear("promoted", number)
 
-    # Looking, without the project's own readers
+    # Looking, without the project's own readers; people are told by their inner names
 
     def rows(self) -> dict[tuple[str, str, int], int]:
         """Every row of the interactions as they lie there, and how often it is there."""
-        return _rows(path.read_bytes() for path in self.workspace.interactions.glob("*/*.parquet"))
+        place = self.workspace.interactions
+        found = _rows(path.read_bytes() for path in place.glob("*/*.parquet"))
+        manifest = place / "manifest.json"
+        said = manifest.read_bytes() if manifest.is_file() else b"{}"
+        return self._inner_rows(found, said)
+
+    def _inner_rows(
+        self, rows: Counter[tuple[str, str, int]], manifest: bytes
+    ) -> dict[tuple[str, str, int], int]:
+        inner = self._keys_of(manifest).inner([user for user, *_ in rows])
+        return Counter(
+            {(name, *row[1:]): n for name, (row, n) in zip(inner, rows.items(), strict=True)}
+        )
+
+    def _keys_of(self, manifest: bytes) -> Keys:
+        generation = json.loads(manifest).get("names", "")
+        return next(keys for keys in self.generations if keys.generation == generation)
 
     def rows_of(self, digest: str) -> dict[tuple[str, str, int], int]:
         """Every row of a data version."""
         files = self.world.data.objects(digest)
-        return _rows(self.world.data.content[md5] for name, md5 in files.items() if "/" in name)
+        content = self.world.data.content
+        found = _rows(content[md5] for name, md5 in files.items() if "/" in name)
+        return self._inner_rows(found, content[files["manifest.json"]])
 
     def users_in_the_cache(self) -> set[str]:
-        """The pseudonyms in any object of any data version, listed or not."""
+        """Whoever may be in any object of any data version, listed or not, in any generation."""
         objects = (path.read_bytes() for path in (self.world.root / ".dvc/cache").iterdir())
-        return {user for user, *_ in _rows(one for one in objects if one.startswith(b"PAR1"))}
+        names = [user for user, *_ in _rows(one for one in objects if one.startswith(b"PAR1"))]
+        return {inner for keys in self.generations for inner in keys.inner(names)}
 
     def users_of(self, version: int) -> frozenset[str]:
-        """The pseudonyms in a solution version's id list."""
-        path = self.world.versions.folder / str(version) / SOLUTION / "users.txt"
-        return frozenset(path.read_text().split())
+        """The people in a solution version's id list."""
+        return frozenset(self._names_in(version))
+
+    def _names_in(self, version: int) -> dict[str, str]:
+        """Inner name -> the name in the version's id list."""
+        place = self.world.versions.folder / str(version) / SOLUTION
+        names = (place / "users.txt").read_text().split()
+        keys = self._keys_of((place / "manifest.json").read_bytes())
+        return dict(zip(keys.inner(names), names, strict=True))
 
     def served(self, version: int) -> frozenset[str]:
         """Whom a server of this version recommends for from what it learned of them."""
@@ -271,7 +354,8 @@ class LivingEstate:
             or hashlib.sha256(manifest.read_bytes()).hexdigest() not in listed.versions
         ):
             return frozenset()
-        return frozenset(user for user in self.users_of(version) if not listed.names(user))
+        names = self._names_in(version)
+        return frozenset(user for user, name in names.items() if not listed.names(name))
 
     def in_vault(self, lives: list[Life]) -> set[Life]:
         """Those whom the vault knows."""
@@ -283,7 +367,7 @@ class LivingEstate:
         return b"".join(path.read_bytes() for path in self.workspace.quarantine.iterdir())
 
 
-def _rows(files: Iterable[bytes]) -> dict[tuple[str, str, int], int]:
+def _rows(files: Iterable[bytes]) -> Counter[tuple[str, str, int]]:
     return Counter(row for content in files for row in _decoded(content))
 
 

@@ -21,7 +21,7 @@ from lethe.interactions.columns import INTERACTIONS
 from lethe.interactions.rights.identity import Keys, pseudonym, tombstone
 from lethe.interactions.rights.register import Action, Intent, Register, Request
 from lethe.interactions.shards.store import ShardStore
-from lethe.nights.judging import Desk
+from lethe.nights.desk import Desk
 from lethe.params import Params
 from lethe.solutions.factors import Factors, Manifest, Solution, write_solution
 from lethe.stages import opening
@@ -98,7 +98,7 @@ class World:
 
     @property
     def vault(self) -> Vault:
-        return Vault(self.workspace.vault)
+        return Vault(self.workspace.vault, self.desk.keys)
 
     @property
     def versions(self) -> FakeSolutionVersions:
@@ -124,7 +124,8 @@ class World:
         self.store().append(pa.table(arrays, schema=INTERACTIONS))
 
     def store(self) -> ShardStore:
-        return ShardStore(self.workspace.interactions, PARAMS.purge.buckets)
+        names = self.desk.keys.generation
+        return ShardStore(self.workspace.interactions, PARAMS.purge.buckets, names)
 
     def purge_and_version(self) -> DataVersion:
         """Steps 2 and 3, at the register's head."""
@@ -181,6 +182,7 @@ class World:
                 register_position=data.register_position,
                 register_head=data.register_head,
                 environment={},
+                names=self.desk.keys.generation,
             ),
         )
         folder = self.workspace.candidates / "als"

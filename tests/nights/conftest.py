@@ -99,7 +99,7 @@ class Place:
 
     def vault(self) -> Vault:
         """The vault of ids."""
-        return Vault(self.state / "vault.db")
+        return Vault(self.state / "vault.db", self.keys())
 
     def mlflow(self, query: str, *values: object) -> list[Any]:
         """Rows of MLflow's database, read past MLflow: it keeps files open that tests replace."""

@@ -21,6 +21,7 @@ from tests.fakes.living_estate import (
     INTAKE,
     PROMOTION,
     RETIRE,
+    ROTATION,
     Kill,
     LivingEstate,
     name_of,
@@ -37,7 +38,8 @@ MONTH = 31 * 86_400
 MEMORY = Path("/dev/shm")  # noqa: S108 - quick, where there is one
 
 Asked = list[tuple[Wish, str]]
-Day = tuple[list[Any], str | None, Asked, str]
+Older = str | tuple[str, Kill | None]
+Day = tuple[list[Any], str | None, Asked, Older]
 Trouble = tuple[str, Asked, Kill | None]
 
 person = st.sampled_from(PEOPLE)
@@ -47,11 +49,15 @@ right: st.SearchStrategy[Wish] = st.sampled_from(
 ASKED = st.lists(st.tuples(right, person), min_size=1, max_size=3)
 NOBODY: st.SearchStrategy[Asked] = st.just([])
 ROW = st.tuples(person, st.integers(0, 3), st.booleans()) | st.integers(0, 20)
+ROTATED: st.SearchStrategy[Older] = st.tuples(
+    st.just("rotated"),
+    st.none() | st.tuples(st.sampled_from(sorted(ROTATION)), st.sampled_from([0, 0, 0, 1, 2])),
+)
 DAY = st.tuples(
     st.lists(ROW, min_size=1, max_size=3),
     st.none() | person,
     NOBODY | ASKED | ASKED,
-    st.sampled_from(["", "", "", "copied", "put back"]),
+    st.one_of(*[st.sampled_from(["", "", "", "copied", "put back"])] * 3, ROTATED),
 )
 
 
@@ -115,8 +121,10 @@ class Life(RuleBasedStateMachine):
         self.in_the_day(*day)
         self.night(verdict, lambda: self.people_ask(asked), kill)
 
-    def in_the_day(self, rows: list[Any], spoiled: str | None, asked: Asked, older: str) -> None:
-        if older and self.whole:
+    def in_the_day(self, rows: list[Any], spoiled: str | None, asked: Asked, older: Older) -> None:
+        if isinstance(older, tuple):
+            self.the_key_is_replaced(older[1])
+        elif older and self.whole:
             self.the_oldest_version_is(older)
         self.a_file_lands(rows, spoiled)
         self.people_ask(asked)
@@ -130,6 +138,18 @@ class Life(RuleBasedStateMachine):
         elif self.copy is not None:
             self.estate.put_back(self.place / "copy")
             self.plain.present = self.copy
+
+    def the_key_is_replaced(self, kill: Kill | None) -> None:
+        """Everything stays as it is but the names; the oldest copy is of no use any more."""
+        ended = self.estate.rotate(kill)
+        waiting = [s for s in self.requests() if s.open and s.entry.action is Action.ERASE]
+        assert ended != "refused" or waiting or not self.whole
+        assert self.whole or ended == "refused"
+        if ended == "rotated":
+            self.looked = False
+            self.the_stores_hold_what_they_must_and_nobody_else()
+        if ended != "refused":
+            self.copy = None
 
     def a_file_lands(self, rows: list[Any], spoiled: str | None) -> None:
         """Rows of people, new or dated back by a month, and rows that were there before."""

@@ -19,9 +19,9 @@ from lethe.interactions.rights.identity import Identities, Identity
 from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.register import RequestState
 from lethe.interactions.shards.store import Purged, ShardStore
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import history, retiring
 from lethe.nights.forgetting.notifying import Told
-from lethe.nights.judging import Desk
 from lethe.stages import intake, opening, snapshots
 from tests.fakes.living_estate import RETIRE, name_of
 from tests.nights.life import DAYS, INTERRUPTED, PEOPLE, TROUBLE, Trouble, full_of, killed
@@ -36,7 +36,7 @@ def a_request_is_closed_before_the_copies_go(patch: Patch) -> None:
 
     def retire(desk: Desk, night: str) -> retiring.Retired:
         standing = desk.register.standing().people()
-        known = opening.open_vault(desk.workspace).by_tombstone(standing.erased).keys()
+        known = opening.open_vault(desk.workspace, desk.keys).by_tombstone(standing.erased).keys()
         at = standing.position
         tonight = retiring._Tonight(
             night, standing, at, known, frozenset(), NOTHING, Told(frozenset(), frozenset(), {})
@@ -66,9 +66,9 @@ def older_data_versions_are_not_rewritten(patch: Patch) -> None:
 def older_data_versions_lose_a_bystander(patch: Patch) -> None:
     original = history._erased_since
 
-    def erased(*arguments: Any) -> list[str]:
-        found = list(original(*arguments))
-        return [*found, name_of((PEOPLE[0], 0))] if found else []
+    def erased(desk: Desk, *arguments: Any) -> list[str]:
+        found = list(original(desk, *arguments))
+        return [*found, *desk.keys.wrapped([name_of((PEOPLE[0], 0))])] if found else []
 
     patch.setattr(history, "_erased_since", erased)
 
@@ -77,7 +77,7 @@ def the_vault_forgets_first(patch: Patch) -> None:
     original = retiring.destroy_solution_versions
 
     def destroy(desk: Desk, standing: Any) -> Any:
-        opening.open_vault(desk.workspace).forget(standing.erased)
+        opening.open_vault(desk.workspace, desk.keys).forget(standing.erased)
         return original(desk, standing)
 
     patch.setattr(retiring, "destroy_solution_versions", destroy)

@@ -21,9 +21,9 @@ from lethe.estate.outward import outbox
 from lethe.estate.search import Needles, holds, search
 from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Action, Register, Request
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.notifying import Told, about, deliver, waiting
-from lethe.nights.judging import Desk
 from tests.fakes.night_desk import PARAMS, World, name_of, stone_of
 from tests.kills import Killed
 from tests.nights.test_forgetting import ANN, BOB, CAT, DAN, EVE, PEOPLE, after_one_night, retired

@@ -15,8 +15,8 @@ from lethe.errors import BadConfiguration, Busy, PromotionRefused, VerificationR
 from lethe.estate.keys import replace_signing_key
 from lethe.estate.workspace import Workspace
 from lethe.nights import judging, steps
+from lethe.nights.desk import Desk
 from lethe.nights.frame import under_way
-from lethe.nights.judging import Desk
 from lethe.stages import opening
 from tests.nights import shop
 from tests.nights.conftest import Place, Saved

@@ -148,9 +148,9 @@ def it_covers_versions_that_are_gone(patch: pytest.MonkeyPatch) -> None:
 
 
 def objections_do_not_count(patch: pytest.MonkeyPatch) -> None:
-    def excluded(desk: Any, users: Any, standing: Any) -> list[str]:
+    def excluded(keys: Any, users: Any, standing: Any) -> list[str]:
         barred = standing.erased | standing.restricted
-        return [name for name in users if desk.tombstones((name,))[0] in barred]
+        return [name for name in users if keys.stone(name) in barred]
 
     patch.setattr(suppressing, "excluded_among", excluded)
 

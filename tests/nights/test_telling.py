@@ -23,8 +23,9 @@ from lethe.errors import (
     VerificationRefused,
 )
 from lethe.interactions.rights.register import Action
-from lethe.nights import describing, steps, telling
+from lethe.nights import steps, telling
 from lethe.nights.frame import Night
+from lethe.nights.review import describing
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
 from tests.fakes.night_desk import World, name_of, stone_of

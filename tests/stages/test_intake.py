@@ -82,7 +82,7 @@ def test_everybody_in_the_shards_is_in_the_vault(workspace: Workspace) -> None:
     run(workspace)
 
     assert ShardStore(workspace.interactions).counts().users == 40
-    assert opening.open_vault(workspace).count() == 41
+    assert opening.open_vault(workspace, opening.open_identities(workspace)).count() == 41
 
 
 def test_a_kill_before_the_shards_are_written_leaves_nobody_unknown(
@@ -99,7 +99,7 @@ def test_a_kill_before_the_shards_are_written_leaves_nobody_unknown(
         with pytest.raises(KeyboardInterrupt):
             run(workspace)
     assert shards(workspace) == {}
-    assert opening.open_vault(workspace).count() == 1
+    assert opening.open_vault(workspace, opening.open_identities(workspace)).count() == 1
 
     assert run(workspace)["rows_new"] == 1
 

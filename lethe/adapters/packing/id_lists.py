@@ -21,10 +21,14 @@ _NAMES = ("manifest.json", "users.txt")
 
 @dataclass(frozen=True)
 class IdList:
-    """A version's pseudonyms, and the SHA-256 of its manifest, by which it knows itself."""
+    """A version's pseudonyms, and the SHA-256 of its manifest, by which it knows itself.
+
+    `names` is the generation of the pseudonyms.
+    """
 
     manifest: str
     users: tuple[str, ...] = field(repr=False)
+    names: str = ""
 
 
 def sources(database: Path, name: str) -> list[str]:
@@ -67,9 +71,10 @@ def read(solution: Path) -> IdList:
     """
     try:
         manifest, users = ((solution / name).read_bytes() for name in _NAMES)
-        recorded = json.loads(manifest)["files"]["users.txt"]
-    except (OSError, ValueError, KeyError, TypeError):
+        said = json.loads(manifest)
+        recorded, names = said["files"]["users.txt"], str(said.get("names", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ArtifactCorrupt("the manifest of a stored version cannot be read") from None
     if hashlib.sha256(users).hexdigest() != recorded:
         raise ArtifactCorrupt("users.txt: differs from the digest in manifest.json")
-    return IdList(hashlib.sha256(manifest).hexdigest(), tuple(users.decode().splitlines()))
+    return IdList(hashlib.sha256(manifest).hexdigest(), tuple(users.decode().splitlines()), names)

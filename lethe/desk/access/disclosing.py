@@ -17,15 +17,14 @@ from lethe.desk.estate.searching import spellings
 from lethe.desk.merging import Naming
 from lethe.desk.rights import read_ids
 from lethe.durable import locked
-from lethe.errors import ArtifactCorrupt
+from lethe.errors import ArtifactCorrupt, WrongKey
 from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
 from lethe.interactions import columns as c
-from lethe.interactions.shards.store import ShardStore
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.suppressing import excluded_among, made_at
-from lethe.nights.judging import Desk
 from lethe.reports.requests import shown_state
 from lethe.stages import opening
 
@@ -80,7 +79,7 @@ def access(
 
 def _wanted(desk: Desk, ids: Sequence[str]) -> _Wanted:
     """Each with the names of all their lives, and of lives merged with one of them."""
-    naming = Naming(desk.keys, desk.register, opening.open_vault(desk.workspace))
+    naming = Naming(desk.keys, desk.register, opening.open_vault(desk.workspace, desk.keys))
     rules, called = desk.params.intake.interactions, [naming.called(one) for one in ids]
     spelled: dict[str, list[int]] = {}
     for who, (one, found) in enumerate(zip(ids, called, strict=True)):
@@ -117,7 +116,7 @@ def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
     _unread(desk.workspace, wanted, people)
     _rights(desk, wanted, people)
     _learned(desk, wanted, people)
-    vault = opening.open_vault(desk.workspace)
+    vault = opening.open_vault(desk.workspace, desk.keys)
     stones = [desk.keys.stones(names) for names in wanted.names]
     known = vault.by_tombstone({stone for own in stones for stone in own})
     present = [version.digest for version in Catalogue(desk.workspace.catalogue).list()][-1:]
@@ -133,7 +132,7 @@ def _interactions(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]])
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    store = ShardStore(desk.workspace.interactions, desk.params.purge.buckets)
+    store = opening.open_shards(desk.workspace, desk.params, desk.keys)
     whose = wanted.by_pseudonym()
     names = pa.array(sorted(whose), pa.string())
     attributes = store.attributes("users")
@@ -209,10 +208,13 @@ def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> N
     champion = desk.champion()
     standing = desk.register.standing()
     for info in desk.versions.versions():
-        with contextlib.suppress(ArtifactCorrupt):  # the next night destroys what cannot be read
+        # The next night destroys what cannot be read.
+        with contextlib.suppress(ArtifactCorrupt, WrongKey):
             solution = desk.read(info.version)
+            keys = desk.keys.of(solution.manifest.names)
             rows = {name: row for row, name in enumerate(solution.users)}
-            for person, names in zip(people, wanted.names, strict=True):
+            for person, present_names in zip(people, wanted.names, strict=True):
+                names = keys.wrapped(desk.keys.inner(present_names))
                 held = [rows[name] for name in names if name in rows]
                 if held:
                     person["versions"].append(
@@ -226,6 +228,6 @@ def _learned(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> N
                 if info.version == champion:
                     person.update(explained(solution, held))
                     present = [name for name in names if name in rows] or names
-                    if excluded_among(desk, present[-1:], standing):
+                    if excluded_among(keys, present[-1:], standing):
                         person.update(as_a_stranger(solution))
         shutil.rmtree(desk.workspace.temporary / f"version-{info.version}", ignore_errors=True)

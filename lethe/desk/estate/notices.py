@@ -7,8 +7,8 @@ from typing import Any
 
 from lethe.errors import BadRequest
 from lethe.estate.workspace import Workspace
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying
-from lethe.nights.judging import Desk
 from lethe.stages import opening
 
 

@@ -102,9 +102,9 @@ def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
         raise BadConfiguration("MLFLOW_TRACKING_URI names a server: restore it there")
     open_keys(workspace)
     recorded = workspace.recorded_fingerprints()
-    for name in ("pseudonym", "tombstone"):
+    for name in ("pseudonym", "tombstone", "names"):
         if backup.keys.get(name) != recorded.get(name):
-            raise WrongKey(f"the backup was made with another {name} key")
+            raise WrongKey(f"the backup was made with another {name.removesuffix('s')} key")
     _check_signature(workspace, opened)
     _check_landing(workspace, staged)
     register = Register.open(workspace.register_url(), known_merge=opening.newest_merge(workspace))
@@ -227,8 +227,8 @@ def _move_into(source: Path, target: Path) -> None:
 
 
 def _replayed(workspace: Workspace, opened: Opened) -> Replayed:
+    from lethe.nights.desk import Desk
     from lethe.nights.forgetting.replaying import replay
-    from lethe.nights.judging import Desk
     from lethe.stages import opening
 
     desk = Desk.open(workspace, opening.open_params(workspace))
@@ -240,7 +240,7 @@ def _replayed(workspace: Workspace, opened: Opened) -> Replayed:
 def _champion_again(workspace: Workspace, champion: int | None) -> int | None:
     """The champion of then serves again, if nothing speaks against it today."""
     from lethe.desk.rolling_back import why_unsafe
-    from lethe.nights.judging import Desk
+    from lethe.nights.desk import Desk
     from lethe.stages import opening
 
     desk = Desk.open(workspace, opening.open_params(workspace))

@@ -40,12 +40,13 @@ def scan(workspace: Workspace, content: bytes, source: str, also: Sequence[Path]
     )
     rules = params.intake.interactions
     ids = read_ids(content, source, rules)
-    naming = Naming(keys, register, opening.open_vault(workspace))
+    naming = Naming(keys, register, opening.open_vault(workspace, keys))
     called = [naming.called(one) for one in ids]
     names = {name for found in called for name in (*found.own, *found.joined)}
     raw = {*ids, *(one for found in called for one in found.present)}
     needles = Needles.of(
-        sorted(names), (form for one in sorted(raw) for form in spellings(one, rules))
+        keys.everywhere(sorted(names)),
+        (form for one in sorted(raw) for form in spellings(one, rules)),
     )
     began = time.perf_counter()
     looked = list(look(workspace, needles, [*STORES, *_beside(also)]))

@@ -103,12 +103,10 @@ def _digest(workspace: Workspace, asked: str | None) -> str:
 def training_set(workspace: Workspace, params: Params, digest: str, place: Path) -> str:
     """Check the data version out and build a training set of it; the training set's digest."""
     shards = opening.open_data(workspace).checkout(digest, place / "interactions")
-    store = ShardStore(shards, params.purge.buckets)
+    keys = opening.open_identities(workspace)
+    store = ShardStore(shards, params.purge.buckets, keys.generation)
     register = opening.open_register(workspace, params)
-    head, keys = (
-        register.check_chain(opening.newest_known(workspace)),
-        opening.open_identities(workspace),
-    )
+    head = register.check_chain(opening.newest_known(workspace))
     excluded = excluded_pseudonyms(opening.rows_by_user(store), register.standing(), keys)
     receipt = build(
         store,
@@ -118,6 +116,7 @@ def training_set(workspace: Workspace, params: Params, digest: str, place: Path)
         head.position,
         head.digest,
         opening.open_canaries(workspace, keys).pseudonyms(),
+        keys.generation,
     )
     say("split", f"{receipt.rows} rows, {receipt.users} users, {receipt.items} items")
     return receipt.digest

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.durable import canonical_json, read_json, sha256_file, write_bytes
-from lethe.errors import ArtifactCorrupt
+from lethe.errors import ArtifactCorrupt, WrongKey
 from lethe.interactions import columns as c
 from lethe.interactions.shards.merging import (
     buckets_of,
     check_pseudonyms,
+    names_of,
     read_table,
     write_table,
 )
@@ -46,12 +47,14 @@ class Purge:
     """Whom to leave out, and the register's position and head at which that is true.
 
     `uncounted` pseudonyms stay where they are and are in no count, as in `ShardStore.seal`.
+    `names` is the generation of all these pseudonyms.
     """
 
     people: Set[str] = field(repr=False)
     position: int
     head: str
     uncounted: Set[str] = field(default=frozenset(), repr=False)
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,13 @@ class History:
 
         Raises:
             ArtifactCorrupt: the version was never sealed, or a file cannot be read.
+            WrongKey: its names are of another generation than the people's.
         """
         if _MANIFEST not in files:
             raise ArtifactCorrupt("a data version has no manifest.json")
         manifest = read_json(self._fetched(files[_MANIFEST], _MANIFEST))
+        if names_of(manifest) != self.purge.names:
+            raise WrongKey("a data version holds names that are not of the present pseudonym key")
         asked = self._candidates(files, int(manifest["buckets"]))
         shards = {name: self._purged(files[name], name) for name in asked}
         touched = {name: shard for name, shard in shards.items() if shard.removed}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -144,6 +144,11 @@ def check_pseudonyms(users: c.Array) -> None:
     wrong = len(users) - int(mask(c.matching(users, _PSEUDONYM)).sum())
     if wrong:
         raise BadInput(f"{wrong} of {len(users)} rows carry a user that is not a pseudonym")
+
+
+def names_of(manifest: Mapping[str, Any]) -> str:
+    """The generation of the names in the shards of a manifest; empty before the first name key."""
+    return str(manifest.get("names", ""))
 
 
 def buckets_of(users: c.Array, buckets: int) -> c.Numbers:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from lethe.durable import read_json, sha256_file, write_json
-from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput
+from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, WrongKey
 from lethe.interactions import columns as c
 from lethe.interactions.shards.merging import (
     Appended,
@@ -36,6 +36,7 @@ from lethe.interactions.shards.merging import (
     check_pseudonyms,
     laid_over,
     merged,
+    names_of,
     read_table,
     removed,
     write_table,
@@ -70,18 +71,24 @@ class Counts:
 class ShardStore:
     """The shards under `root`; a pseudonym's first four hex digits, modulo `buckets`, place it.
 
+    `names` is the generation of the pseudonyms (`rights.identity.Keys.generation`).
+
     Raises:
         BadConfiguration: the folder was sealed with another number of buckets.
+        WrongKey: it was sealed with names of another generation.
     """
 
     root: Path
     buckets: int = 8
+    names: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.buckets <= MOST_BUCKETS:
             raise BadConfiguration(f"buckets must be 1 to {MOST_BUCKETS}")
         if self.manifest().get("buckets", self.buckets) != self.buckets:
             raise BadConfiguration("the shards were cut into another number of buckets")
+        if self.manifest() and names_of(self.manifest()) != self.names:
+            raise WrongKey("the shards hold names that are not of the present pseudonym key")
 
     @contextlib.contextmanager
     def batch(self, spill_bytes: int = 256 << 20) -> Iterator[Gathering]:
@@ -218,6 +225,8 @@ class ShardStore:
             "items": counts.items,
             "taken": sorted({*self.manifest().get("taken", ()), *taken}),
         }
+        if self.names:
+            manifest["names"] = self.names
         write_json(self.root / "manifest.json", manifest)
 
     def manifest(self) -> dict[str, Any]:

@@ -100,11 +100,13 @@ def build(  # noqa: PLR0913
     position: int,
     head: str,
     canaries: Set[str] = frozenset(),
+    names: str = "",
 ) -> SnapshotReceipt:
     """Write the training set of `store` without the pseudonyms in `excluded` into folder `into`.
 
     `position` and `head` say for which state of the register `excluded` was drawn up. Pseudonyms
-    in `canaries` are learned from and neither counted, nor cut by, nor ever held out. The bytes
+    in `canaries` are learned from and neither counted, nor cut by, nor ever held out. All
+    pseudonyms are of the generation `names`. The bytes
     depend on the arguments only; `snapshot.json` is written last, and a folder without it is no
     snapshot.
 
@@ -141,6 +143,8 @@ def build(  # noqa: PLR0913
         "canaries": invented,
         "files": _write(into, log, features),
     }
+    if names:
+        record["names"] = names
     write_json(into / SNAPSHOT, record)
     return SnapshotReceipt(**counts, cuts=cuts, digest=sha256_file(into / SNAPSHOT))
 

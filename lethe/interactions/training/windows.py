@@ -95,7 +95,8 @@ class TrainingSet:
 
     `user` and `item` index into `users` and `items`; `weight` is in millionths (int64).
     `features` maps "item" and "user" to (row index, name) pairs, absent if there are none.
-    `canaries` are the indices of users who are learned from and never held out.
+    `canaries` are the indices of users who are learned from and never held out. `names` is
+    the generation of the pseudonyms.
     """
 
     users: tuple[str, ...]
@@ -110,6 +111,7 @@ class TrainingSet:
     position: int
     head: str
     canaries: tuple[int, ...] = ()
+    names: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> TrainingSet:
@@ -141,6 +143,7 @@ class TrainingSet:
             position=record["register_position"],
             head=record["register_head"],
             canaries=tuple(record.get("canaries", ())),
+            names=str(record.get("names", "")),
         )
 
     def matrix(self, window: Window) -> InteractionMatrix:

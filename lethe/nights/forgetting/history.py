@@ -17,7 +17,7 @@ from lethe.adapters.data_versions import DataVersions
 from lethe.adapters.object_stores import ObjectStores
 from lethe.interactions.rights.standing import Head, Standing
 from lethe.interactions.shards.history import History, Purge, users_of
-from lethe.nights.judging import Desk
+from lethe.nights.desk import Desk
 from lethe.stages import opening
 
 INTERACTIONS = "data/interactions"
@@ -38,6 +38,7 @@ def forget_history(desk: Desk, data: DataVersions) -> Forgotten:
     Raises:
         ArtifactCorrupt: a retained version cannot be read; it is then still there, and so are the
             requests.
+        WrongKey: one has names of another generation.
         StoreUnavailable: a store failed, or still holds what was deleted.
     """
     catalogue = Catalogue(desk.workspace.catalogue)
@@ -50,6 +51,8 @@ def forget_history(desk: Desk, data: DataVersions) -> Forgotten:
         for version in there
         if version.digest in recent | {current} or needed & {version.digest, *version.formerly}
     ]
+    for version in kept:
+        desk.keys.check(version.names, "a retained data version")
     # First out of the catalogue: after a kill nobody asks a half-destroyed version whom it holds,
     # and what the catalogue does not name is destroyed by the next night.
     catalogue.drop({version.digest for version in known} - {version.digest for version in kept})
@@ -89,7 +92,7 @@ def _without_erased(
         since = min(version.register_position for version in stale)
         people = frozenset(_erased_since(desk, standing, since, stores, stale, place))
         canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
-        purge = Purge(people, head.position, head.digest, canaries)
+        purge = Purge(people, head.position, head.digest, canaries, desk.keys.generation)
         history = History(stores, purge, place)
         moved = {one.digest: _moved(one, history, stores, head, place) for one in stale}
     shutil.rmtree(place)
@@ -127,7 +130,7 @@ def _erased_since(  # noqa: PLR0913
     file is asked once: a vault may have been lost, and nobody may be left in for that.
     """
     due = {stone for stone in standing.erased if standing.erased_at[stone] > since}
-    known = opening.open_vault(desk.workspace).by_tombstone(due)
+    known = opening.open_vault(desk.workspace, desk.keys).by_tombstone(due)
     yield from (pseudonym for pseudonym, _ in known.values())
     if strangers := due - known.keys():
         lists = [stores.files(version.digest) for version in versions]

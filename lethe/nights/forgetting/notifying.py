@@ -23,7 +23,7 @@ from lethe.estate.outward import outbox
 from lethe.estate.outward.outbox import Notice
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action, Entry
-from lethe.nights.judging import Desk
+from lethe.nights.desk import Desk
 from lethe.stages import opening
 
 _ERASURE: Final = "erasure"
@@ -150,7 +150,7 @@ def _complete(desk: Desk, pending: Mapping[str, Any]) -> None:
 def _with_merged(desk: Desk, ids: dict[str, str]) -> dict[str, str]:
     """And the ids merged with them, to which the request followed: of those the vault knows."""
     joined = desk.register.links().person(ids) - ids.keys()
-    known = opening.open_vault(desk.workspace).by_tombstone(joined) if joined else {}
+    known = opening.open_vault(desk.workspace, desk.keys).by_tombstone(joined) if joined else {}
     return {**{stone: raw for stone, (_, raw) in known.items()}, **ids}
 
 
@@ -238,7 +238,9 @@ def renew(desk: Desk) -> int:
         if state.open and state.state != "blocked" and state.entry.action in _ASKED
         and not (state.entry.action is Action.RELEASE and state.entry.tombstone in erased)
     ]  # fmt: skip
-    known = opening.open_vault(desk.workspace).by_tombstone({entry.tombstone for entry in due})
+    known = opening.open_vault(desk.workspace, desk.keys).by_tombstone(
+        {entry.tombstone for entry in due}
+    )
     unknown = set[int]()
     for recipient in recipients:
         batches: dict[tuple[str, str], list[Entry]] = defaultdict(list)

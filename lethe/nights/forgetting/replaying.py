@@ -21,11 +21,11 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.intake.reading import survey
 from lethe.interactions.rights.standing import CANARY, Action, Standing
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying, suppressing
 from lethe.nights.forgetting.history import forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.forgetting.retiring import destroy_solution_versions
-from lethe.nights.judging import Desk
 from lethe.stages import intake, opening, reproducing, snapshots
 
 
@@ -69,15 +69,16 @@ def replay(desk: Desk, data: DataVersions, since: int) -> Replayed:
     _end_promotions(desk)
     _count_canaries(desk)
     rows = _purge(desk, data)
-    people = opening.open_vault(desk.workspace).by_tombstone(erased)
+    people = opening.open_vault(desk.workspace, desk.keys).by_tombstone(erased)
     versions, _ = destroy_solution_versions(desk, standing.people())
     suppressing.refresh(desk)
     history = forget_history(desk, data)
     restricted.empty(desk.workspace)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
     forget_loose_rows(desk.workspace, people.values(), late)
-    forgotten = opening.open_vault(desk.workspace).forget(_closed(desk, standing))
-    needles = Needles.of((name for name, _ in people.values()), (raw for _, raw in people.values()))
+    forgotten = opening.open_vault(desk.workspace, desk.keys).forget(_closed(desk, standing))
+    names = desk.keys.everywhere([name for name, _ in people.values()])
+    needles = Needles.of(names, (raw for _, raw in people.values()))
     hits = Hits({}, 0, 0, 0)
     if needles:  # notices that wait are of today, and name people by right
         hits = search(desk.workspace, needles, before_closing=True, but=("outbox",))

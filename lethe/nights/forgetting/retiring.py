@@ -19,11 +19,12 @@ from lethe.estate import restricted
 from lethe.estate.search import Hits, Needles, search
 from lethe.interactions.rights.register import Closure, RequestState
 from lethe.interactions.rights.standing import Action, Standing
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting import notifying, suppressing
 from lethe.nights.forgetting.history import INTERACTIONS, forget_history
 from lethe.nights.forgetting.loose import forget_loose_rows, late_ids
 from lethe.nights.forgetting.notifying import Told
-from lethe.nights.judging import Desk
+from lethe.nights.renaming import former
 from lethe.stages import opening
 
 Outcome = Literal["closed", "not_found"]
@@ -88,7 +89,7 @@ def retire(desk: Desk, night: str) -> Retired:
     versions, held = destroy_solution_versions(desk, standing)
     suppressing.refresh(desk)
     history = forget_history(desk, data)
-    people = opening.open_vault(desk.workspace).by_tombstone(standing.erased)
+    people = opening.open_vault(desk.workspace, desk.keys).by_tombstone(standing.erased)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
     forget_loose_rows(desk.workspace, people.values(), late)
     # Whoever was erased after the purge, or stands in a notice that waits, cannot be closed tonight
@@ -98,7 +99,8 @@ def retire(desk: Desk, night: str) -> Retired:
         for stone, person in people.items()
         if standing.erased_at[stone] <= purged_at and stone not in told.people
     ]
-    needles = Needles.of((person[0] for person in due), (person[1] for person in due))
+    names = desk.keys.everywhere([person[0] for person in due])
+    needles = Needles.of(names, (person[1] for person in due))
     hits = search(desk.workspace, needles, before_closing=True) if needles else Hits({}, 0, 0, 0)
     tonight = _Tonight(night, standing, purged_at, people.keys(), held, hits, told)
     closed, not_found = _close(desk, tonight)
@@ -122,15 +124,16 @@ def retire(desk: Desk, night: str) -> Retired:
 def destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, AbstractSet[str]]:
     """Destroy versions that hold an erased person; the champion only once it has a successor.
 
-    A version that cannot be read may hold anybody and goes too. Returns how many went, and the
-    tombstones of erased people in the champion.
+    A version that cannot be read may hold anybody and goes too, and so do those under former names
+    once the champion is under the present ones. Returns how many went, and the tombstones of
+    erased people in the champion.
     """
     destroyed, held = 0, frozenset[str]()
-    champion = desk.champion()
+    champion, superseded = desk.champion(), former.superseded(desk)
     for info in desk.versions.versions():
         try:
             erased = desk.user_tombstones(info.version) & standing.erased
-            doomed = bool(erased)
+            doomed = bool(erased) or info.version in superseded
         except ArtifactCorrupt:
             if info.version == champion:
                 raise
@@ -142,6 +145,7 @@ def destroy_solution_versions(desk: Desk, standing: Standing) -> tuple[int, Abst
             desk.versions.destroy(info.version)
             destroyed += 1
     desk.versions.sweep()  # a destruction that a kill cut off is listed nowhere
+    former.forget_keys(desk)
     left = {info.version for info in desk.versions.versions()}
     restricted.forget(desk.workspace, left, opening.now(), desk.params.retention.restricted_days)
     shutil.rmtree(desk.workspace.temporary, ignore_errors=True)
@@ -163,7 +167,7 @@ def _close(desk: Desk, tonight: _Tonight) -> tuple[int, int]:
     }
     if erased:
         restricted.empty(desk.workspace)
-        opening.open_vault(desk.workspace).forget(erased)
+        opening.open_vault(desk.workspace, desk.keys).forget(erased)
     for state, outcome in ready:
         desk.register.close(
             Closure(
@@ -192,7 +196,7 @@ def _close_canaries(desk: Desk, standing: Standing, purged_at: int) -> None:
     ]
     if not ready:
         return
-    opening.open_vault(desk.workspace).forget({state.entry.tombstone for state in ready})
+    opening.open_vault(desk.workspace, desk.keys).forget({state.entry.tombstone for state in ready})
     proof = _certificate(desk) or sha256_json({"canaries": len(ready)})
     for state in ready:
         outcome: Outcome = "closed" if state.found else "not_found"

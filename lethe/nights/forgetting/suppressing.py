@@ -8,14 +8,16 @@ knows.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from lethe.durable import locked
-from lethe.errors import OutsideFailure
+from lethe.errors import OutsideFailure, WrongKey
 from lethe.estate.outward import suppression
 from lethe.estate.workspace import Workspace
+from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
-from lethe.nights.judging import Desk
+from lethe.nights.desk import Desk
 
 
 def refresh(desk: Desk) -> int:
@@ -32,18 +34,22 @@ def refresh(desk: Desk) -> int:
     lock = workspace.suppressed.with_name(workspace.suppressed.name + ".lock")
     with locked(lock, desk.params.night.lock_seconds):  # or an older list could come last
         standing = desk.register.standing().people()
-        lists = desk.versions.id_lists()
-        users = frozenset().union(*(listed.users for listed in lists))
-        people = excluded_among(desk, users, standing)
-        covered = {listed.manifest for listed in lists}
+        people, covered = set[str](), set[str]()
+        for listed in desk.versions.id_lists():
+            with contextlib.suppress(WrongKey):  # whose names nobody can read is not covered
+                keys = desk.keys.of(listed.names)
+                people.update(excluded_among(keys, listed.users, standing))
+                covered.add(listed.manifest)
         suppression.write(workspace.suppressed, standing.position, covered, people)
     return len(people)
 
 
-def excluded_among(desk: Desk, users: Iterable[str], standing: Standing) -> list[str]:
-    """Those of some pseudonyms whose person is erased, objects or is restricted."""
+def excluded_among(keys: Keys, users: Iterable[str], standing: Standing) -> list[str]:
+    """Those of some pseudonyms, of the keys' generation, whose person is erased, objects or is
+    restricted.
+    """
     barred, names = standing.excluded, list(users)
-    stones = zip(names, desk.keys.stones(names), strict=True) if barred else ()
+    stones = zip(names, keys.stones(names), strict=True) if barred else ()
     return [user for user, stone in stones if stone in barred]
 
 

@@ -21,9 +21,9 @@ from lethe.errors import LetheError
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.register import RequestState
 from lethe.interactions.rights.standing import Action
+from lethe.nights.desk import Desk
 from lethe.nights.forgetting.retiring import retire
 from lethe.nights.frame import Night
-from lethe.nights.judging import Desk
 from lethe.reports.evidence import render
 from lethe.reports.requests import told_of
 from lethe.stages import opening
@@ -90,7 +90,9 @@ def _stood(desk: Desk, night: Night) -> dict[str, Any]:
 def _there(desk: Desk) -> dict[str, Any]:
     """Numbers of versions, digests, positions of requests whose person the vault knows, lines."""
     asked = [s for s in desk.register.requests() if s.open and s.entry.action is Action.ERASE]
-    known = opening.open_vault(desk.workspace).by_tombstone({s.entry.tombstone for s in asked})
+    known = opening.open_vault(desk.workspace, desk.keys).by_tombstone(
+        {s.entry.tombstone for s in asked}
+    )
     quarantine = desk.workspace.quarantine
     return {
         "versions": [info.version for info in desk.versions.versions()],

@@ -1,0 +1,1 @@
+"""The name keys, which come with the first replacement of the pseudonym key."""

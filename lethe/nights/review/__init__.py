@@ -1,0 +1,1 @@
+"""What a reviewer reads on MLflow's own pages."""
