@@ -15,7 +15,7 @@ from lethe.desk import rights
 from lethe.estate.search import Hits
 from lethe.gate import promotion
 from lethe.interactions.intake.rules import LandedFile
-from lethe.interactions.rights.identity import Identities, Identity
+from lethe.interactions.rights.identity import Identities, Identity, Keys
 from lethe.interactions.rights.merges import Links
 from lethe.interactions.rights.register import RequestState
 from lethe.interactions.shards.store import Purged, ShardStore
@@ -156,6 +156,10 @@ def only_the_night_makes_the_list_of_the_suppressed(patch: Patch) -> None:
     patch.setattr(rights, "_suppressed", lambda *_: 0)
 
 
+def versions_under_former_names_are_read_with_the_present_key(patch: Patch) -> None:
+    patch.setattr(Keys, "of", lambda keys, _: replace(keys, former=()))
+
+
 MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     a_request_is_closed_before_the_copies_go: killed(RETIRE),
     a_request_is_closed_once_the_present_data_are_purged: TROUBLE,
@@ -174,6 +178,7 @@ MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     quarantine_forgets_nobody: TROUBLE,
     an_erasure_does_not_follow_to_merged_ids: TROUBLE,
     only_the_night_makes_the_list_of_the_suppressed: TROUBLE,
+    versions_under_former_names_are_read_with_the_present_key: TROUBLE,
 }
 
 

@@ -12,6 +12,7 @@ Solution versions stay as they are until a night has made a successor; `former` 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -101,8 +102,6 @@ def refuse_unready(desk: Desk, data: DataVersions) -> None:
 
 def _at_rest(workspace: Workspace, data: DataVersions, current: str | None, known: bool) -> bool:
     """The folder holds exactly the catalogued version that dvc.lock names, or there is none."""
-    import hashlib
-
     paths = _files_in(workspace.interactions)
     if current is None:
         return not paths
@@ -197,14 +196,14 @@ def _check_all(workspace: Workspace, data: DataVersions, after: Keys) -> None:
     """Before anything under former names goes, and before the key becomes the present one."""
     for version in Catalogue(workspace.catalogue).list():
         after.check(version.names, "a retained data version")
-    current = data.digest(INTERACTIONS)
-    if current is None:
+    paths = _files_in(workspace.interactions)
+    if not paths and data.digest(INTERACTIONS) is None:
         return
-    after.check(names_of(read_json(workspace.interactions / "manifest.json")), "data/interactions")
-    manifest = read_json(workspace.interactions / "manifest.json")["shards"]
-    for path in _files_in(workspace.interactions):
+    manifest = read_json(workspace.interactions / "manifest.json")
+    after.check(names_of(manifest), "data/interactions")
+    for path in paths:
         name = path.relative_to(workspace.interactions).as_posix()
-        if name != "manifest.json" and sha256_file(path) != manifest[name]["sha256"]:
+        if name != "manifest.json" and sha256_file(path) != manifest["shards"][name]["sha256"]:
             raise ArtifactCorrupt(f"{name} differs from its digest in manifest.json")
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lethe.errors import LetheError, RefusedByGate
-from lethe.nights.desk import Desk, tells
+from lethe.nights.desk import Desk
 from lethe.nights.frame import Night
+from lethe.nights.judging import tells
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned
 from lethe.params import Params

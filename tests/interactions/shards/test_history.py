@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lethe.errors import ArtifactCorrupt
+from lethe.errors import ArtifactCorrupt, WrongKey
 from lethe.interactions.shards.history import Files, History, Purge
 from lethe.interactions.shards.store import ShardStore
 from tests.interactions.shards.test_store import ROW, Row, contents, person, row, table
@@ -147,3 +147,12 @@ def test_the_attributes_of_a_person_without_rows_go_too(tmp_path: Path) -> None:
 def test_a_version_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactCorrupt, match="manifest"):
         history(Kept(), {0}, tmp_path / "work").rewrite({"2020-01/b0.parquet": "d"})
+
+
+def test_a_version_of_another_generation_is_refused(tmp_path: Path) -> None:
+    """Its names would belong to nobody who is erased, and everybody would stay."""
+    kept, [files] = grown(tmp_path / "store", [[row(1)]])
+    (tmp_path / "work").mkdir()
+    purge = Purge(names({1}), 9, "f" * 64, names="0" * 16)
+    with pytest.raises(WrongKey, match="not of the present pseudonym key"):
+        History(kept, purge, tmp_path / "work").rewrite(files)
