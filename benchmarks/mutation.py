@@ -63,7 +63,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/interactions/rights/merges.py": _of(RIGHTS, "merges"),
     "lethe/interactions/rights/deadlines.py": _of(RIGHTS, "standing", "progress"),
     "lethe/interactions/rights/identity.py": _of(RIGHTS, "identity"),
-    "lethe/gate/proof/report.py": _of(PROOF, "told", "report", "layers", "findings"),
+    "lethe/gate/proof/report.py": _of(
+        PROOF, "told", "report", "layers", "findings", "named_layers"
+    ),
     "lethe/gate/proof/layers.py": LAYERS,
     "lethe/gate/proof/verification.py": LAYERS,
     "lethe/gate/proof/case.py": LAYERS,

@@ -333,6 +333,7 @@ def test_every_block_that_is_not_run_is_known() -> None:
         ("README.md", "make"),
         ("README.md", "data/landing"),
         ("docs/operations.md", "15"),
+        ("docs/operations.md", "cp"),
         ("docs/operations.md", "prefect"),
         ("docs/operations.md", "LETHE_SUPPRESSED=/srv/shop/.lethe/suppressed"),
         ("docs/reviewing.md", ".venv/bin/pip"),

@@ -78,6 +78,26 @@ def test_a_recipe_without_equations_is_proved_by_three_layers() -> None:
     assert "Proved: all 3 layers of verification passed" in Page(render(with_change(three))).text()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "required", "kept", "proved"),
+    [
+        ("pure_svd", ["structure", "manifest", "replay"], 3, True),
+        ("pure_svd", ["replay"], 3, True),
+        ("pure_svd", None, 3, False),
+        ("pure_svd", ["replay"], 2, False),
+        ("als", ["structure", "manifest", "replay"], 3, False),
+    ],
+)
+def test_a_recipe_that_names_its_layers_is_proved_by_those_and_never_by_less(
+    recipe: str, required: list[str] | None, kept: int, proved: bool
+) -> None:
+    def named(facts: dict[str, Any]) -> None:
+        facts["certificate"] |= {"recipe": recipe, "required": required}
+        del facts["certificate"]["layers"][kept:]
+
+    assert (proof(with_change(named)).tone == "good") is proved
+
+
 def test_the_data_are_told_by_dates_kinds_completeness_and_cardinality() -> None:
     text = Page(render(night())).text()
     for fact in (

@@ -16,6 +16,7 @@ import yaml
 
 from tests.watched import BIN, Shop, environment
 
+pytestmark = pytest.mark.timeout(900)  # an experiment and a night
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "add-a-recipe.md").read_text(encoding="utf-8")
 TABLE = "lethe/solutions/recipes/table.py"

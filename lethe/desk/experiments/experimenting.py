@@ -69,6 +69,7 @@ def _run(  # noqa: PLR0913
         runs.log_params(run_id, as_flat(params.model_dump(mode="json", include={"tuning"})))
         chosen = {f"{BEST}{key}": value for key, value in result["best"][result["winner"]].items()}
         runs.log_params(run_id, {**chosen, "recipe": result["winner"], "seed": params.seed})
+        runs.tag(run_id, {"recipe": result["winner"]})
         runs.log_metrics(run_id, finite(result["leaderboard"][0]["means"]))
         runs.describe(run_id, _description(digest, overrides, result))
         status = "FINISHED"
