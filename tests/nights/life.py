@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.durable import read_json, sha256_json
-from lethe.errors import BadRequest
+from lethe.errors import ArtifactCorrupt, BadRequest
 from lethe.interactions.rights.register import Action, RequestState
 from lethe.interactions.rights.standing import Fold, checked_head
 from lethe.stages import opening
@@ -203,7 +203,10 @@ class Life(RuleBasedStateMachine):
     ) -> None:
         self.looked = False
         began_at = self.plain.position
-        ended = self.estate.night(verdict, meanwhile, kill)
+        try:
+            ended = self.estate.night(verdict, meanwhile, kill)
+        except ArtifactCorrupt as error:
+            raise AssertionError("a night found its own stores corrupt") from error
         self.whole = ended != "killed"
         if self.whole:
             self.swept = self.plain.position

@@ -110,8 +110,10 @@ def test_the_night_after_it_trains_anew_and_only_then_do_former_versions_and_key
     assert keys.former == (), "nothing was ever named under the key between"
     assert estate.users_of(first) == inner(ANN, BOB, CARL)
     assert estate.served(first) == inner(ANN, BOB, CARL), "the champion goes on serving"
+    before = {info.version for info in estate.world.versions.versions()}
     assert night(estate, "REFUSED") == "refused"
     assert champion(estate) == first
+    assert before < {info.version for info in estate.world.versions.versions()}
     assert night(estate) == "promoted"
     left = [info.version for info in estate.world.versions.versions()]
     assert first not in left
@@ -195,6 +197,7 @@ def test_who_is_erased_right_after_it_is_found_in_every_version_by_either_name(
     assert estate.rotate(None) == "rotated"
     estate.ask(Action.ERASE, ANN)
     assert estate.served(champion(estate)) == inner(BOB, CARL)
+    assert stone_of((ANN, 0)) in estate.world.desk.user_tombstones(champion(estate))
     assert night(estate, "REFUSED") == "refused"
     [state] = [one for one in estate.world.desk.register.requests() if one.open]
     assert state.entry.tombstone == stone_of((ANN, 0)), "the champion still holds them"
@@ -290,6 +293,9 @@ def test_killed_at_any_call_it_is_ended_by_the_next_and_loses_no_row(
                 open_keys(estate.workspace)
             estate.ask(Action.OBJECT, CARL)
             assert estate.served(champion(estate)) >= inner(ANN, BOB)
+        else:
+            kept = {one.digest for one in Catalogue(estate.workspace.catalogue).list()}
+            assert estate.world.data.held() == kept, "it ended: nothing is left to delete"
         again: Any = estate.world.data
         rotating.rotate(replace(estate.world.desk, keys=keys_before(estate.workspace)), again)
         estate._hear_keys()
