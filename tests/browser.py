@@ -158,7 +158,8 @@ def browser(home: Path) -> Iterator[Page]:
     process = subprocess.Popen(
         ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *command],  # noqa: S607
         pass_fds=(theirs_in, theirs_out),
-        env=os.environ | {"HOME": str(home)},
+        # Commands run in this process may have left a temporary folder that is gone by now.
+        env=os.environ | {"HOME": str(home), "TMPDIR": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=(home / "chromium.log").open("wb"),
     )

@@ -98,7 +98,7 @@ def ui(workspace: Workspace, port: int) -> None:
 @click.command()
 @in_workspace
 def up(workspace: Workspace) -> dict[str, Any]:
-    """Start PostgreSQL, MLflow's and Prefect's servers and a worker.
+    """Start PostgreSQL, MLflow, Prefect's server and a worker.
 
     On 127.0.0.1, each with a password, in the background. What runs already is left alone, and
     what died is started again. From the first time on, every command of this workspace uses them.
@@ -132,7 +132,7 @@ def down(workspace: Workspace) -> dict[str, Any]:
 @click.command()
 @in_workspace
 def serve(workspace: Workspace) -> None:
-    """Run the deployments here, on their schedules, without a worker.
+    """Run the deployments on their schedules, without a worker.
 
     Prefect's `serve`. Needs a Prefect server (PREFECT_API_URL, or `lethe up`), and runs until it
     is interrupted.

@@ -79,7 +79,7 @@ FAILURES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such version": (("verify", "9"), 2, "there is no version 9"),
     "no such version to go back to": (("rollback", "9"), 2, "there is no version 9"),
     "it is the champion": (("rollback", "1"), 2, "nothing to roll back"),
-    "a key for good": (("keys", "replace", "pseudonym"), 2, "'pseudonym' is not 'signing'"),
+    "a key for good": (("keys", "replace", "tombstone"), 2, "'tombstone' is not one of"),
     "no report of it": (("report", "9"), 2, "there is no report of version 9"),
     "an override that is none": (("experiment", "--set", "trials"), 2, "section.key=value"),
     "an override out of bounds": (("experiment", "--set", "tuning.trials=0"), 2, "tuning.trials"),

@@ -91,6 +91,8 @@ def test_it_is_tried_promoted_with_its_layers_and_refused_without(
 
     params = yaml.safe_load((shop.root / "params.yaml").read_text(encoding="utf-8"))
     params["tuning"] |= {**yaml.safe_load(setting)["tuning"], "trials": 1}
+    # Eight people are scored here: which recipe is better for them is a matter of chance.
+    params["promotion"]["tolerance"] = 0.5
     (shop.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     done = run("bash", "-euc", night)
     assert done.returncode == 0, done.stderr
