@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -49,12 +50,11 @@ def bring_up(workspace: Workspace, deploying: Deploying) -> dict[str, Any]:
         running = _running(workspace)
         started: list[str] = []
         missing = [s for s in services(workspace, found) if s.name not in running]
-        try:
+        with contextlib.ExitStack() as unless_all_start:
+            unless_all_start.callback(_end, workspace, found, running, started)
             for _, wave in groupby(missing, key=lambda service: service.wave):
                 _start_wave(list(wave), workspace, found, running, started, deploying)
-        except BaseException:
-            _end(workspace, found, running, started)
-            raise
+            unless_all_start.pop_all()
     return _told(workspace, found, running, started)
 
 

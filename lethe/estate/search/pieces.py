@@ -24,7 +24,7 @@ _MOST_DECODED = 1 << 34
 _IN_MEMORY = 1 << 28
 _START = 512
 _UNDECODABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-                tarfile.TarError, RuntimeError, NotImplementedError, sqlite3.Error)  # fmt: skip
+                tarfile.TarError, RuntimeError, sqlite3.Error)  # fmt: skip
 _FOREIGN = (b"7z\xbc\xaf", b"Rar!", b"\x1f\x9d", b"MSCF")
 _UNSURE = {"zlib", "lzma"}  # two or three bytes with which a text can begin as well
 

@@ -77,15 +77,18 @@ class Gathering:
         Whole files take turns in one gathering, so that many of them rewrite a shard once.
         """
         tables, size, spilled, rows = self._tables, self._bytes, len(self._spilled), self.rows
-        self._tables, self._bytes = {}, 0
-        try:
-            yield
-        except BaseException:
+
+        def take_back() -> None:
             for _, path in self._spilled[spilled:]:
                 path.unlink(missing_ok=True)
             del self._spilled[spilled:]
             self._tables, self._bytes, self.rows = tables, size, rows
-            raise
+
+        self._tables, self._bytes = {}, 0
+        with contextlib.ExitStack() as unless_it_ends_well:
+            unless_it_ends_well.callback(take_back)
+            yield
+            unless_it_ends_well.pop_all()
         for number, parts in self._tables.items():
             tables.setdefault(number, []).extend(parts)
         self._tables, self._bytes = tables, self._bytes + size
