@@ -6,19 +6,25 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from lethe.desk.estate import restoring
+from tests.fakes.backed_up_shop import NOTHING, Shop
 
 
 @contextlib.contextmanager
 def putting_back() -> Iterator[None]:
     """Undo what a command settles in its process."""
     before, mask, place = dict(os.environ), os.umask(0o022), tempfile.tempdir
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    os.umask(mask)
-    tempfile.tempdir = place
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        os.umask(mask)
+        tempfile.tempdir = place
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +32,13 @@ def unsettled() -> Iterator[None]:
     """Each test begins as a command does."""
     with putting_back():
         yield
+
+
+@pytest.fixture
+def backed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The replay itself has tests of its own; here it is told from what comes before it."""
+    for name in ("LETHE_REGISTER_URL", "MLFLOW_TRACKING_URI", "LETHE_SIGNING_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(restoring, "_replayed", lambda *_: NOTHING)
+    monkeypatch.setattr(restoring, "_champion_again", lambda _, champion: champion)
+    return Shop(tmp_path)

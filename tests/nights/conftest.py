@@ -13,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from lethe.estate.vault import Vault
 from lethe.interactions.rights.identity import Identities, Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Standing
+from tests.listening import answers
 from tests.nights import shop
 from tests.nights.warm import Warm
 
@@ -159,7 +159,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(name, value)
         try:
             deadline = time.monotonic() + 120
-            while not _answers(f"{address}/health"):
+            while not answers(f"{address}/health"):
                 assert server.poll() is None, "the Prefect server ended by itself"
                 assert time.monotonic() < deadline, "the Prefect server did not start"
                 time.sleep(0.1)
@@ -171,14 +171,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait(10)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - loopback
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from tests.fakes.living_estate import (
     name_of,
     stone_of,
 )
+from tests.fakes.looked_at import Seen
 from tests.fakes.plain_estate import Life as Lifetime
 from tests.fakes.plain_estate import Plain, Row
 
@@ -226,7 +227,7 @@ class Life(RuleBasedStateMachine):
             self.plain.data[told] = self.plain.present
         elif step == "recorded":
             expected = {name_of(life) for life in self.plain.trained_on()}
-            assert self.estate.users_of(told) == expected
+            assert Seen(self.estate).users_of(told) == expected
         else:
             self.nobody_excluded_was_promoted()
 
@@ -254,16 +255,16 @@ class Life(RuleBasedStateMachine):
         versions = self.estate.world.versions
         barred = {name_of(life) for life in self.plain.excluded()}
         for info in versions.versions():
-            served = self.estate.served(info.version)
+            served = Seen(self.estate).served(info.version)
             assert not barred & served
             if self.whole:
-                assert served == self.estate.users_of(info.version) - barred
+                assert served == Seen(self.estate).users_of(info.version) - barred
 
     def nobody_excluded_was_promoted(self) -> None:
         done = [p for p in self.estate.world.desk.register.promotions() if p.state == "done"]
         barred = {name_of(life) for life in self.plain.excluded()}
         for promotion in done[self.done :]:
-            assert not barred & self.estate.users_of(promotion.intent.version)
+            assert not barred & Seen(self.estate).users_of(promotion.intent.version)
         self.done = len(done)
 
     @invariant()
@@ -280,7 +281,7 @@ class Life(RuleBasedStateMachine):
         self.what_is_closed_is_gone_and_stays_closed()
 
     def every_row_of_the_retained_is_there(self) -> None:
-        rows = self.estate.rows()
+        rows = Seen(self.estate).rows()
         if self.whole:
             assert rows == named(self.plain.present)
         else:
@@ -290,7 +291,7 @@ class Life(RuleBasedStateMachine):
         catalogue, data = Catalogue(self.estate.workspace.catalogue), self.estate.world.data
         for version in catalogue.list():
             if self.whole or version.digest in data.held():
-                rows = self.estate.rows_of(version.digest)
+                rows = Seen(self.estate).rows_of(version.digest)
                 for name in {version.digest, *version.formerly} & self.plain.data.keys():
                     self.is_the_version(name, rows)
         if self.whole:
@@ -320,11 +321,11 @@ class Life(RuleBasedStateMachine):
         gone = {name_of(life) for life in self.plain.gone(self.swept)}
         for info in versions.versions():
             if self.whole and info.version != versions.champion():
-                assert not gone & self.estate.users_of(info.version)
+                assert not gone & Seen(self.estate).users_of(info.version)
 
     def loose_rows_forget(self) -> None:
         """Quarantine, and the vault: it knows whoever has rows, and whoever must be looked for."""
-        known = self.estate.in_vault(self.plain.lives())
+        known = Seen(self.estate).in_vault(self.plain.lives())
         evidence = self.estate.workspace.evidence
         for position, (action, life) in self.plain.asked.items():
             if action == "ERASE" and life in self.known - known:
@@ -332,7 +333,7 @@ class Life(RuleBasedStateMachine):
         self.known = known
         if self.whole:
             assert {row[0] for row in self.retained(self.plain.present)} <= known
-            refused = self.estate.quarantined()
+            refused = Seen(self.estate).quarantined()
             for life in self.plain.gone(self.swept):
                 if life == self.plain.life(life[0]):
                     assert life[0].encode() not in refused
@@ -352,9 +353,9 @@ class Life(RuleBasedStateMachine):
                 gone.add(life)
         assert not gone & self.known
         names = {name_of(life) for life in gone}
-        assert not names & self.estate.users_in_the_cache()
+        assert not names & Seen(self.estate).users_in_the_cache()
         for info in self.estate.world.versions.versions():
-            assert not names & self.estate.users_of(info.version)
+            assert not names & Seen(self.estate).users_of(info.version)
 
 
 def full_of(trouble: st.SearchStrategy[Trouble]) -> type[Life]:

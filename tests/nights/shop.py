@@ -30,22 +30,24 @@ def customer(number: int) -> str:
 ERASED, LATE, OBJECTING, WAVERING, HELD, HASTY = (customer(number) for number in range(6))
 BYSTANDER = customer(50)
 
-SPACES = """\
-tuning:
-  trials: 2
-  sample_users: 100
-  report_every: 10
-  recipes:
+ALS_SPACE = """\
     als:
       factors: {kind: categorical, choices: [8]}
       regularization: {kind: float, low: 2.0, high: 20.0, log: true}
       alpha: {kind: float, low: 1.0, high: 5.0, log: true}
       iterations: {kind: categorical, choices: [50]}
-    lightfm:
-      components: {kind: categorical, choices: [8]}
-      loss: {kind: categorical, choices: [warp]}
-      learning_rate: {kind: float, low: 0.01, high: 0.1, log: true}
-      epochs: {kind: categorical, choices: [3]}
+"""
+SPACES = f"""\
+tuning:
+  trials: 2
+  sample_users: 100
+  report_every: 10
+  recipes:
+{ALS_SPACE}    lightfm:
+      components: {{kind: categorical, choices: [8]}}
+      loss: {{kind: categorical, choices: [warp]}}
+      learning_rate: {{kind: float, low: 0.01, high: 0.1, log: true}}
+      epochs: {{kind: categorical, choices: [3]}}
 """
 
 

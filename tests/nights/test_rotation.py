@@ -24,6 +24,7 @@ from lethe.nights.forgetting.history import forget_history
 from lethe.nights.renaming import former, rotating
 from lethe.stages import opening
 from tests.fakes.living_estate import ROTATION, LivingEstate, name_of, stone_of
+from tests.fakes.looked_at import Seen
 from tests.fakes.night_desk import KEYS
 
 ANN, BOB, CARL, DORA, EVE = (f"customer-{number:04d}" for number in range(5))
@@ -71,7 +72,9 @@ def inner(*raw: str, epoch: int = 0) -> set[str]:
 
 def retained(estate: LivingEstate) -> list[Rows]:
     """The rows of every retained data version, by inner name; the oldest first."""
-    return [estate.rows_of(one.digest) for one in Catalogue(estate.workspace.catalogue).list()]
+    return [
+        Seen(estate).rows_of(one.digest) for one in Catalogue(estate.workspace.catalogue).list()
+    ]
 
 
 def bytes_outside_of_versions(estate: LivingEstate) -> set[str]:
@@ -84,10 +87,10 @@ def bytes_outside_of_versions(estate: LivingEstate) -> set[str]:
 def test_every_version_has_the_same_rows_under_names_of_which_none_was_there_before(
     estate: LivingEstate,
 ) -> None:
-    rows, before = estate.rows(), retained(estate)
+    rows, before = Seen(estate).rows(), retained(estate)
     old = {one.digest for one in Catalogue(estate.workspace.catalogue).list()}
     assert estate.rotate(None) == "rotated"
-    assert estate.rows() == rows
+    assert Seen(estate).rows() == rows
     assert retained(estate) == before
     versions = Catalogue(estate.workspace.catalogue).list()
     generation = open_keys(estate.workspace).generation
@@ -108,8 +111,8 @@ def test_the_night_after_it_trains_anew_and_only_then_do_former_versions_and_key
     assert estate.rotate(None) == "rotated"
     keys = open_keys(estate.workspace)
     assert keys.former == (), "nothing was ever named under the key between"
-    assert estate.users_of(first) == inner(ANN, BOB, CARL)
-    assert estate.served(first) == inner(ANN, BOB, CARL), "the champion goes on serving"
+    assert Seen(estate).users_of(first) == inner(ANN, BOB, CARL)
+    assert Seen(estate).served(first) == inner(ANN, BOB, CARL), "the champion goes on serving"
     before = {info.version for info in estate.world.versions.versions()}
     assert night(estate, "REFUSED") == "refused"
     assert champion(estate) == first
@@ -148,8 +151,8 @@ def test_who_objected_without_a_row_is_known_when_the_first_row_comes(
     assert estate.rotate(None) == "rotated"
     land(estate, ANN, DORA, EVE, day=3)
     assert night(estate) == "promoted"
-    assert inner(DORA, EVE) <= people(estate.rows())
-    assert estate.users_of(champion(estate)) == inner(ANN, BOB, CARL)
+    assert inner(DORA, EVE) <= people(Seen(estate).rows())
+    assert Seen(estate).users_of(champion(estate)) == inner(ANN, BOB, CARL)
 
 
 def test_a_late_file_brings_an_erased_person_no_more_back_than_before(
@@ -160,7 +163,7 @@ def test_a_late_file_brings_an_erased_person_no_more_back_than_before(
     assert estate.rotate(None) == "rotated"
     land(estate, ANN, BOB, day=4)
     assert night(estate) == "promoted"
-    assert people(estate.rows()) == inner(BOB, CARL)
+    assert people(Seen(estate).rows()) == inner(BOB, CARL)
     assert all(people(rows) == inner(BOB, CARL) for rows in retained(estate))
 
 
@@ -173,8 +176,8 @@ def test_somebody_returns_into_a_new_life_whichever_side_of_it(estate: LivingEst
     estate.ask(Action.RECONSENT, BOB)
     land(estate, ANN, BOB, day=5)
     assert night(estate) == "promoted"
-    assert people(estate.rows()) == inner(CARL) | inner(ANN, BOB, epoch=1)
-    now = [at for user, _, at in estate.rows() if user in inner(ANN, BOB, epoch=1)]
+    assert people(Seen(estate).rows()) == inner(CARL) | inner(ANN, BOB, epoch=1)
+    now = [at for user, _, at in Seen(estate).rows() if user in inner(ANN, BOB, epoch=1)]
     assert max(now) - min(now) < MONTH, "rows from before the new life stay out"
 
 
@@ -185,9 +188,9 @@ def test_what_is_asked_for_one_id_follows_to_the_ids_merged_with_it_before(
     assert estate.rotate(None) == "rotated"
     assert estate.merge(ANN, BOB)["already"] == 1
     estate.ask(Action.ERASE, ANN)
-    assert estate.served(champion(estate)) == inner(CARL), "from the moment on it was asked"
+    assert Seen(estate).served(champion(estate)) == inner(CARL), "from the moment on it was asked"
     assert night(estate) == "promoted"
-    assert people(estate.rows()) == inner(CARL)
+    assert people(Seen(estate).rows()) == inner(CARL)
     assert all(not state.open for state in estate.world.desk.register.requests())
 
 
@@ -196,7 +199,7 @@ def test_who_is_erased_right_after_it_is_found_in_every_version_by_either_name(
 ) -> None:
     assert estate.rotate(None) == "rotated"
     estate.ask(Action.ERASE, ANN)
-    assert estate.served(champion(estate)) == inner(BOB, CARL)
+    assert Seen(estate).served(champion(estate)) == inner(BOB, CARL)
     assert stone_of((ANN, 0)) in estate.world.desk.user_tombstones(champion(estate))
     assert night(estate, "REFUSED") == "refused"
     [state] = [one for one in estate.world.desk.register.requests() if one.open]
@@ -205,7 +208,7 @@ def test_who_is_erased_right_after_it_is_found_in_every_version_by_either_name(
     assert night(estate) == "promoted"
     assert not [one for one in estate.world.desk.register.requests() if one.open]
     assert all(people(rows) == inner(BOB, CARL) for rows in retained(estate))
-    assert not inner(ANN) & estate.users_in_the_cache()
+    assert not inner(ANN) & Seen(estate).users_in_the_cache()
 
 
 # When it is refused
@@ -259,7 +262,7 @@ def test_an_erasure_under_a_legal_hold_does_not_hinder_it(estate: LivingEstate) 
     assert estate.rotate(None) == "rotated"
     estate.ask(Action.RELEASE, ANN)
     assert night(estate) == "promoted"
-    assert people(estate.rows()) == inner(BOB, CARL)
+    assert people(Seen(estate).rows()) == inner(BOB, CARL)
 
 
 def test_before_the_first_night_there_is_only_a_key_to_make(tmp_path: Path) -> None:
@@ -268,7 +271,7 @@ def test_before_the_first_night_there_is_only_a_key_to_make(tmp_path: Path) -> N
         assert estate.rotate(None) == "rotated"
         land(estate, ANN, BOB)
         assert night(estate) == "promoted"
-        assert people(estate.rows()) == inner(ANN, BOB)
+        assert people(Seen(estate).rows()) == inner(ANN, BOB)
         assert not opening.rows_by_user(estate.world.store()).keys() & inner(ANN, BOB)
     finally:
         estate.end()
@@ -282,7 +285,7 @@ def test_killed_at_any_call_it_is_ended_by_the_next_and_loses_no_row(
     estate: LivingEstate, kind: str
 ) -> None:
     """Meanwhile nothing opens the keys, requests can be entered, and the champion serves."""
-    rows, before = estate.rows(), retained(estate)
+    rows, before = Seen(estate).rows(), retained(estate)
     for at in range(MOST_CALLS):
         ended = estate.rotate((kind, at))
         if ended == "rotated":
@@ -292,14 +295,14 @@ def test_killed_at_any_call_it_is_ended_by_the_next_and_loses_no_row(
             with pytest.raises(RefusedByGate, match="has not ended"):
                 open_keys(estate.workspace)
             estate.ask(Action.OBJECT, CARL)
-            assert estate.served(champion(estate)) >= inner(ANN, BOB)
+            assert Seen(estate).served(champion(estate)) >= inner(ANN, BOB)
         else:
             kept = {one.digest for one in Catalogue(estate.workspace.catalogue).list()}
             assert estate.world.data.held() == kept, "it ended: nothing is left to delete"
         again: Any = estate.world.data
         rotating.rotate(replace(estate.world.desk, keys=keys_before(estate.workspace)), again)
         estate._hear_keys()
-        assert estate.rows() == rows
+        assert Seen(estate).rows() == rows
         assert retained(estate) == before
         held = {one.digest for one in Catalogue(estate.workspace.catalogue).list()}
         assert estate.world.data.held() == held
@@ -358,7 +361,7 @@ def test_a_version_of_a_generation_that_nobody_knows_serves_nobody_and_goes(
     desk = estate.world.desk
     unknown = replace(desk, keys=Keys(KEYS.pseudonym, KEYS.tombstone, b"\x07" * 32))
     suppressing.refresh(unknown)
-    assert estate.served(lost) == set()
+    assert Seen(estate).served(lost) == set()
     estate.ask(Action.ERASE, ANN)
     estate.world.versions.set_champion(None)
     retiring.destroy_solution_versions(unknown, desk.register.standing())

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from lethe.durable import read_json
 from tests.browser import Page
+from tests.listening import answers
 from tests.watched import BIN, Shop, environment
 
 pytestmark = pytest.mark.timeout(900)  # two nights come first
@@ -40,7 +40,7 @@ def listed(page: Page, second_night: Shop) -> Iterator[str]:
         found = re.search(r"http://\S+", server.stdout.readline())
         assert found
         deadline = time.monotonic() + 120
-        while not _answers(f"http://127.0.0.1:{port}/health"):
+        while not answers(f"http://127.0.0.1:{port}/health"):
             assert server.poll() is None, "the MLflow UI ended by itself"
             assert time.monotonic() < deadline, "the MLflow UI did not start"
             time.sleep(0.2)
@@ -48,14 +48,6 @@ def listed(page: Page, second_night: Shop) -> Iterator[str]:
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # the server and its workers, and nobody else
         server.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - loopback
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def nights(page: Page) -> dict[str, str]:
