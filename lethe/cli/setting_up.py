@@ -158,7 +158,7 @@ def replace_key(workspace: Workspace, name: str) -> dict[str, Any]:
     Or it is `pseudonym`: every stored name is changed under a new key, in every retained data
     version; run `lethe night` right after it. The tombstone key cannot be replaced.
     """
-    from lethe.desk.setting_up import replace_key as replace
+    from lethe.desk.estate.replacing import replace_key as replace
 
     return replace(workspace, name)
 

@@ -2,7 +2,7 @@
 
 The test run has room for 60 lives of seven nights, always the same ones. `LETHE_LIVES=10000
 .venv/bin/python -m pytest tests/nights/test_life.py` lives as many as wanted, other ones each time:
-about 0.3 seconds of one core a life.
+about half a second of one core a life.
 """
 
 from __future__ import annotations
