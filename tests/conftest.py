@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lethe.durable import locked
+from tests.fixed_keys import lay_keys
 from tests.overtaken import overtaken
 from tests.postgres import missing, server
 from tests.watched import Shop
@@ -63,6 +64,7 @@ def small_night(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sho
 
     def make(place: Path, shop: Shop) -> None:
         shop.root.mkdir()
+        lay_keys(shop.root)
         overlay = place / "small-night.params.yaml"
         overlay.write_text(SMALL, encoding="utf-8")
         for command in (

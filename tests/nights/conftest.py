@@ -26,6 +26,7 @@ from lethe.estate.vault import Vault
 from lethe.interactions.rights.identity import Identities, Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Standing
+from tests.fixed_keys import lay_keys
 from tests.listening import answers
 from tests.nights import shop
 from tests.nights.warm import Warm
@@ -217,6 +218,7 @@ def first_night(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) 
     (folder / "overlay.yaml").write_text(shop.SPACES)
     place = Place(folder / "shop")
     place.root.mkdir()
+    lay_keys(place.root)
     place.run("init", "--params", str(folder / "overlay.yaml"))
     shop.export(place.landing / "history.csv.gz", shop.history())
     shop.catalogue(place.landing)

@@ -82,7 +82,7 @@ def test_the_new_file_keeps_the_rules_of_the_house_and_passes_the_tests_of_all_r
 
 
 def test_it_is_tried_promoted_with_its_layers_and_refused_without(
-    house: Path, shop: Shop, run: Run
+    house: Path, shop: Shop, run: Run, tmp_path: Path
 ) -> None:
     experiment, setting, night = shown("run: with the recipe")
     tried = run("bash", "-euc", experiment)
@@ -91,18 +91,21 @@ def test_it_is_tried_promoted_with_its_layers_and_refused_without(
 
     params = yaml.safe_load((shop.root / "params.yaml").read_text(encoding="utf-8"))
     params["tuning"] |= {**yaml.safe_load(setting)["tuning"], "trials": 1}
-    # Eight people are scored here: which recipe is better for them is a matter of chance.
-    params["promotion"]["tolerance"] = 0.5
-    (shop.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    done = run("bash", "-euc", night)
+    # A shop without a champion: eight people are scored, which is the better one would be chance.
+    fresh, settings = tmp_path / "fresh", tmp_path / "params.yaml"
+    settings.write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert run("lethe", "init", str(fresh), "--params", str(settings)).returncode == 0
+    sample = ("lethe", "sample", "--days", "30", "--users", "80", "--items", "50")
+    assert run(*sample, folder=fresh).returncode == 0
+    done = run("bash", "-euc", night, folder=fresh)
     assert done.returncode == 0, done.stderr
-    assert "champion: version 2" in done.stdout
-    assert "version 2 is VERIFIED" in done.stdout
+    assert "champion: version 1" in done.stdout
+    assert "version 1 is VERIFIED" in done.stdout
 
     file = house / "lethe/solutions/recipes/pure_svd.py"
     whole = file.read_text(encoding="utf-8")
     assert LAYERS in whole
     file.write_text(whole.replace(LAYERS, ""), encoding="utf-8")
-    refused = run("lethe", "--json", "verify")
+    refused = run("lethe", "--json", "verify", folder=fresh)
     assert refused.returncode == 1, refused.stderr
     assert "contribution: did not run" in json.loads(refused.stdout)["error"]
