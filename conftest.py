@@ -15,6 +15,23 @@ os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 pin_process("Haswell")
 
+# Two workers take whole files, in this order: a long one that came last would run alone.
+LONGEST_FIRST = (
+    "nights/test_killed_nights", "nights/test_mission", "flows/test_stack",
+    "nights/test_life_mutants", "nights/test_life", "nights/test_two_nights", "test_docs",
+    "test_house", "nights/test_forgetting", "interactions/rights/test_register",
+    "solutions/test_add_a_recipe", "test_real_input", "cli/test_doors", "nights/test_canaries",
+    "nights/test_rotation", "nights/test_rotated_shop", "nights/test_rollback",
+    "adapters/test_data_versions", "adapters/test_studies", "interactions/rights/test_merges",
+    "flows/test_own_server", "nights/test_faults", "reviewer/test_accessible",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others keep their order."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(autouse=True)
 def _no_tracking_uri_from_another_test() -> Iterator[None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conftest import LONGEST_FIRST
 from lethe.estate.process import TELEMETRY_OFF
 from tests.opened import lines
 from tests.watched import BIN, Shop, apart, opened, run
@@ -50,6 +51,11 @@ def tree(path: Path) -> ast.Module:
 
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def test_the_files_that_run_first_are_there_and_named_once() -> None:
+    assert [name for name in LONGEST_FIRST if not (ROOT / f"tests/{name}.py").is_file()] == []
+    assert len(set(LONGEST_FIRST)) == len(LONGEST_FIRST)
 
 
 def test_a_wing_has_at_most_seven_rooms() -> None:
