@@ -22,6 +22,9 @@ from lethe.interactions.intake.rules import IntakeRules
 from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.solutions.recipes import RECIPES, Dimension, recipe
 
+# The safe loader, in C where it was built: each step of a night reads params.yaml anew.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class Section(BaseModel):
     """A section of params.yaml: frozen, and an unknown key is an error."""
@@ -139,7 +142,7 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         BadConfiguration: names the file, the key and the rule.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506
     except FileNotFoundError:
         raise BadConfiguration(f"{path.name} is missing") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

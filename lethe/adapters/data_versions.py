@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -19,7 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lethe import errors
+from lethe.adapters import dvc_commands
 from lethe.adapters.catalogue import Catalogue
+from lethe.adapters.dvc_commands import Ended
 from lethe.adapters.object_stores import ObjectStores, mend, name_output, read_lock_file
 from lethe.durable import read_json
 from lethe.errors import BadInput, Busy, LetheError, StoreUnavailable
@@ -228,7 +229,9 @@ class DataVersions:
         deadline = time.monotonic() + self.wait_seconds
         while True:
             mend(self.root)
-            done = self._run("--wait-for-lock", command, *arguments)
+            done = dvc_commands.run(
+                ("--wait-for-lock", command, *arguments), self.root, self._environment()
+            )
             if done.returncode == 0:
                 return done.stdout
             if _BUSY not in done.stderr:
@@ -236,17 +239,6 @@ class DataVersions:
             if time.monotonic() >= deadline:
                 raise Busy(f"dvc {command}: another process runs a stage of this workspace")
             time.sleep(min(1.0, self.wait_seconds))
-
-    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=self.root,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
     def _environment(self) -> dict[str, str]:
         # `python` in dvc.yaml is this interpreter, whatever else the machine calls python.
@@ -257,7 +249,7 @@ class DataVersions:
             "DVC_SITE_CACHE_DIR": str(self.root / SITE_CACHE),
         }
 
-    def _failure(self, command: str, done: subprocess.CompletedProcess[str]) -> LetheError:
+    def _failure(self, command: str, done: Ended) -> LetheError:
         note = self.root / STAGE_ERROR
         if command == "repro" and note.exists():
             left = read_json(note)

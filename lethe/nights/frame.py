@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lethe.adapters import dvc_commands
 from lethe.adapters.night_runs import Status
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import locked, read_json, write_bytes, write_json
@@ -108,6 +109,7 @@ def under_way(folder: str) -> Iterator[Night]:
     """
     workspace = Workspace.find(Path(folder))
     settle(workspace)
+    dvc_commands.start_ahead()
     params = opening.open_params(workspace)
     with locked(workspace.night_lock, params.night.wait_seconds):
         _wipe(workspace)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = ("flows.retrain", "mlflow.pyfunc", "optuna", "dvc.repo", "implicit.cpu.als", "lightfm",
+         "mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store",
          "pandas", "scipy.stats", "lethe.nights.steps", "lethe.reports.page")  # fmt: skip
 PATIENCE = 120.0
 

@@ -12,12 +12,13 @@ the place of the bytecode's folder makes that impossible.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def write(solution: Path, model: Path, model_id: str) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _few_packages():
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
         pyfunc.save_model(
             path=str(model),
@@ -60,6 +61,25 @@ def write(solution: Path, model: Path, model_id: str) -> None:
     for cache in model.rglob(_BLOCKED):
         shutil.rmtree(cache)
     (model / _BLOCKED).touch()
+
+
+@contextlib.contextmanager
+def _few_packages() -> Iterator[None]:
+    """Let MLflow look up our requirements, which are as installed, among themselves.
+
+    It would map every module of every installed package for it, which takes more than a second.
+    """
+    from mlflow.utils import requirements_utils
+
+    checks: Any = requirements_utils
+    if getattr(checks, "_MODULES_TO_PACKAGES", ()) is not None:  # mapped, or a later MLflow's way
+        yield
+        return
+    checks._MODULES_TO_PACKAGES = {package: [package] for package in _PACKAGES}
+    try:
+        yield
+    finally:
+        checks._MODULES_TO_PACKAGES = None
 
 
 def tidy(model: Path) -> None:
