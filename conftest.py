@@ -18,7 +18,8 @@ pin_process("Haswell")
 # Two workers take whole files, in this order: a long one that came last would run alone.
 LONGEST_FIRST = (
     "nights/test_killed_nights", "nights/test_mission", "flows/test_stack",
-    "nights/test_life", "nights/test_other_lives", "nights/test_life_mutants", "nights/test_two_nights", "test_docs",
+    "nights/test_life", "nights/test_other_lives", "nights/test_life_mutants",
+    "nights/test_two_nights", "test_docs",
     "test_house", "nights/test_forgetting", "interactions/rights/test_register",
     "solutions/test_add_a_recipe", "test_real_input", "cli/test_doors", "nights/test_canaries",
     "nights/test_rotation", "nights/test_rotated_shop", "nights/test_rollback",
