@@ -21,9 +21,11 @@ LONGEST_FIRST = (
     "nights/test_life", "nights/test_other_lives", "nights/test_life_mutants",
     "nights/test_two_nights", "test_docs",
     "test_house", "nights/test_forgetting", "interactions/rights/test_register",
+    "interactions/rights/test_register_held", "interactions/rights/test_register_tables",
     "solutions/test_add_a_recipe", "test_real_input", "cli/test_doors", "nights/test_canaries",
     "nights/test_rotation", "nights/test_rotated_shop", "nights/test_rollback",
     "adapters/test_data_versions", "adapters/test_studies", "interactions/rights/test_merges",
+    "interactions/rights/test_merges_kept",
     "flows/test_own_server", "nights/test_faults", "reviewer/test_accessible",
 )  # fmt: skip
 

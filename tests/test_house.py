@@ -280,7 +280,7 @@ def test_a_whole_night_connects_to_nothing_but_loopback(small_night: Shop) -> No
     assert set(lines(small_night.opened, "connect")) == {"127.0.0.1"}
     for expected in (
         "lethe night",
-        "-m dvc",
+        "-m lethe.adapters.dvc_commands",
         "-m lethe.stages interactions",
         "-m flows.own_server",
     ):

@@ -4,65 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 from pydantic import ValidationError
 
 from lethe.errors import BadConfiguration, BadFile
-from lethe.interactions.columns import INTERACTIONS, canonical_ids
+from lethe.interactions.columns import canonical_ids
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import DropRule, IntakeRules, LandedFile
-from lethe.interactions.intake.verdicts import RefusedFile, Verdicts
+from lethe.interactions.intake.verdicts import Verdicts
 from lethe.interactions.rights.identity import canonical_id, id_fault
-
-HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID\n"
-GOOD = "u1,i1,1000,view,1.5,e1\n"
-DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
-
-
-def land(folder: Path, content: str | bytes, name: str = "day.csv") -> Path:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def only(folder: Path, rules: IntakeRules | None = None) -> LandedFile:
-    (found,) = survey(folder, rules or IntakeRules())
-    assert isinstance(found, LandedFile), found
-    return found
-
-
-def refusal(folder: Path, rules: IntakeRules | None = None) -> str:
-    (found,) = survey(folder, rules or IntakeRules())
-    assert isinstance(found, RefusedFile), found
-    return found.rule
-
-
-def read(folder: Path, rules: IntakeRules | None = None) -> tuple[pa.Table, Counter[str], dict]:
-    """All rows, dropped counts, and refused rows as {row: rule}; checks that nothing is lost."""
-    rules = rules or IntakeRules()
-    tables, dropped, refused, total = [], Counter[str](), {}, 0
-    for batch in read_interactions(only(folder, rules), rules):
-        assert batch.table.schema == INTERACTIONS
-        assert batch.rows_read == batch.table.num_rows + sum(batch.dropped.values()) + len(
-            batch.refused
-        )
-        tables.append(batch.table)
-        dropped.update(batch.dropped)
-        refused.update({row.row: row.rule for row in batch.refused})
-        total += batch.rows_read
-    return pa.concat_tables(tables), dropped, refused
-
-
-def lenient(**kwargs: Any) -> IntakeRules:
-    return IntakeRules.model_validate({"maximum_refused_share": 1, **kwargs})
+from tests.interactions.intake.landed import DATA, GOOD, HEADER, land, lenient, only, read, refusal
 
 
 def test_a_personalize_export_loads_without_configuration(tmp_path: Path) -> None:
@@ -325,82 +281,6 @@ def test_rules_refuse_what_they_do_not_understand() -> None:
     for tests in ({}, {"equals": "a", "below": 1}, {"matches": "("}):
         with pytest.raises(ValidationError):
             DropRule.model_validate({"name": "x", "column": "y", **tests})
-
-
-def test_parquet_reads_like_csv_and_keeps_19_digits(tmp_path: Path) -> None:
-    big = 1234567890123456789
-    table = pa.table(
-        {
-            "TAGS": [["a"], [], None],
-            "USER_ID": pa.array([big, big + 1, None]),
-            "ITEM_ID": pa.array(["a", "b", "c"]).dictionary_encode(),
-            "TIMESTAMP": pa.array([1500, 2500, 3500], pa.timestamp("ms")),
-            "EVENT_VALUE": [1.5, float("nan"), 2.0],
-        }
-    )
-    parquet.write_table(table, tmp_path / "day.parquet")
-    rows, _, refused = read(tmp_path, lenient())
-    assert rows.column("user").to_pylist() == [str(big)]
-    assert rows.column("timestamp").to_pylist() == [1]
-    assert refused == {2: "event value: not finite", 3: "user: blank id"}
-
-
-def test_parquet_faults_refuse_the_file(tmp_path: Path) -> None:
-    def written(**columns: Any) -> str:
-        base = {"USER_ID": ["u"], "ITEM_ID": ["i"], "TIMESTAMP": [1]}
-        parquet.write_table(pa.table({**base, **columns}), tmp_path / "day.parquet")
-        with pytest.raises(BadFile) as caught:
-            read(tmp_path)
-        return caught.value.rule
-
-    assert "holds floats" in written(USER_ID=[17850.0])
-    assert "type that we do not read" in written(USER_ID=pa.array([[["u"]]]))
-    assert "type that we do not read" in written(USER_ID=pa.array([b"u"]))
-    land(tmp_path, b"PAR1 no", "day.parquet")
-    assert "cannot be read as parquet" in refusal(tmp_path)
-
-
-def test_a_parquet_bomb_meets_the_cap_before_it_unfolds(tmp_path: Path) -> None:
-    users = pa.DictionaryArray.from_arrays(pa.array([0] * 30_000, pa.int32()), ["u" * 100_000])
-    ones = pa.array([1] * 30_000)
-    table = pa.table({"USER_ID": users, "ITEM_ID": ["i"] * 30_000, "TIMESTAMP": ones})
-    parquet.write_table(table, tmp_path / "day.parquet")
-    assert (tmp_path / "day.parquet").stat().st_size < 1_000_000
-    with pytest.raises(BadFile, match="when decompressed"):
-        read(tmp_path, IntakeRules(maximum_file_bytes=100_000_000))
-
-
-def test_an_empty_parquet_is_zero_rows(tmp_path: Path) -> None:
-    schema = pa.schema([("USER_ID", pa.string()), ("ITEM_ID", "string"), ("TIMESTAMP", "int64")])
-    parquet.write_table(schema.empty_table(), tmp_path / "day.parquet")
-    assert read(tmp_path)[0].num_rows == 0
-
-
-def test_attributes_are_strings_by_canonical_key(tmp_path: Path) -> None:
-    land(tmp_path, "ITEM_ID,GENRE,YEAR\n2, ,01995\n1,a|b,1996\n1,a|b,1996\n", "items.csv")
-    table = read_attributes(only(tmp_path), IntakeRules(), "items")
-    assert table.to_pylist() == [
-        {"item": "1", "GENRE": "a|b", "YEAR": "1996"},
-        {"item": "2", "GENRE": None, "YEAR": "01995"},
-    ]
-
-
-def test_user_attributes_meet_the_same_folding_as_the_interactions(tmp_path: Path) -> None:
-    rules = IntakeRules.model_validate(
-        {"interactions": {"strip_float_suffix": True, "case_fold": True}}
-    )
-    land(tmp_path, "USER_ID,AGE\n17850.0,20\nANNA,30\n", "users.csv")
-    table = read_attributes(only(tmp_path, rules), rules, "users")
-    assert table.column("user").to_pylist() == ["17850", "anna"]
-
-
-@pytest.mark.parametrize(
-    "body", ["1,a\n1,b\n", ",a\n", "1,a,b\n", "1\u200b,a\n", '1,"a\n'], ids=str.__len__
-)
-def test_a_fault_refuses_an_attribute_table(tmp_path: Path, body: str) -> None:
-    land(tmp_path, "ITEM_ID,GENRE\n" + body, "items.csv")
-    with pytest.raises(BadFile):
-        read_attributes(only(tmp_path), IntakeRules(), "items")
 
 
 def test_a_file_without_a_header_line_is_read_by_the_configured_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An empty database for a register, and what somebody can do to it behind the register's back."""
+"""An empty database for a register, what is asked of it, and what is done behind its back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from lethe.interactions.rights.merges import Pair
+from lethe.interactions.rights.register import Action, Intent, Request
+
+A, B, C, D = (letter * 64 for letter in "abcd")
+STONES = [f"{number:064x}" for number in range(7)]
+AT = 1_700_000_000
+INTENT = Intent(2, "f" * 64, "e" * 64, position=1, previous_champion=1, at=5)
+
+
+def ask(action: Action, stone: str, received: int = AT) -> Request:
+    return Request(action, stone, received)
+
+
+def pair(one: str, other: str, row: int = 1) -> Pair:
+    return Pair(row, one, other)
 
 
 def url(path: Path) -> str:
