@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -38,7 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_tracking_uri_from_another_test() -> Iterator[None]:
-    """MLflow writes its address into the environment, where the next test would find it."""
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    """MLflow keeps an address in the environment and in itself, where the next test finds it."""
+    _forget_tracking_uri()
     yield
+    _forget_tracking_uri()
+
+
+def _forget_tracking_uri() -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
+        module._tracking_uri = None

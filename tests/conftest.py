@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,18 +42,6 @@ def shared(
             make(place, shop)
             (place / f"{name}.made").touch()
     return shop
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_tracking_uri_is_left() -> Iterator[None]:
-    """What `mlflow.set_tracking_uri` sets is the process's: it must not reach the next file."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    yield
-    if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
-        module._tracking_uri = None
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    if before is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.fixture(scope="session")
