@@ -226,13 +226,19 @@ def read_lock_file(path: Path) -> dict[str, Any]:
 
 
 def name_output(root: Path, out_path: str, version: str, stale: str) -> None:
-    """Write into dvc.lock that the files in `out_path` are `version`; the stage `stale` goes."""
+    """Write into dvc.lock that the files in `out_path` are `version`; the stage `stale` goes.
+
+    A dvc.lock that is not there says nothing, and is made by the next `dvc repro`.
+    """
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return
     files = [path for path in (root / out_path).rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    content = yaml.safe_load(lock.read_text(encoding="utf-8"))
     content["stages"].pop(stale, None)
     for stage in content["stages"].values():
         for out in stage.get("outs", ()):
             if PurePosixPath(out["path"]) == PurePosixPath(out_path):
                 out |= {"md5": version, "size": size, "nfiles": len(files)}
-    write_bytes(root / "dvc.lock", yaml.safe_dump(content, sort_keys=False).encode(), mode=0o644)
+    write_bytes(lock, yaml.safe_dump(content, sort_keys=False).encode(), mode=0o644)

@@ -97,7 +97,8 @@ class FakeDataVersions:
         return self.held()
 
     def name_output(self, out_path: str, digest: str, stale: str) -> None:
-        self.recorded[out_path] = digest
+        if out_path in self.recorded:
+            self.recorded[out_path] = digest
         self.recorded.pop(f"data/{stale}", None)
 
     def destroy(self, digests: Collection[str], keep: Collection[str] = ()) -> Destroyed:

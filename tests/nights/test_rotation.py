@@ -312,6 +312,24 @@ def test_killed_at_any_call_it_is_ended_by_the_next_and_loses_no_row(
     assert open_keys(estate.workspace).former == ()
 
 
+@pytest.mark.parametrize("kind", sorted(ROTATION))
+def test_a_dvc_lock_that_is_lost_meanwhile_does_not_keep_it_from_ending(
+    estate: LivingEstate, kind: str
+) -> None:
+    rows, before = Seen(estate).rows(), retained(estate)
+    again: Any = estate.world.data
+    for at in range(2):
+        if estate.rotate((kind, at)) == "killed" and rotating.cut_off(estate.workspace):
+            again.recorded.clear()
+            rotating.rotate(replace(estate.world.desk, keys=keys_before(estate.workspace)), again)
+            estate._hear_keys()
+        assert Seen(estate).rows() == rows
+        assert retained(estate) == before
+        assert night(estate) == "promoted"
+        rows, before = Seen(estate).rows(), retained(estate)
+    assert open_keys(estate.workspace).former == ()
+
+
 # Whoever opens a store compares; without each comparison somebody erased would pass
 
 

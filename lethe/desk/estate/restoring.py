@@ -25,7 +25,9 @@ from lethe.errors import (
 )
 from lethe.estate import backups
 from lethe.estate.backups import Opened
+from lethe.estate.keys import keys_before
 from lethe.estate.process import configured_kernel, settle
+from lethe.estate.renaming import name_keys
 from lethe.estate.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def restore(workspace: Workspace, file: Path) -> dict[str, Any]:
             _mark(workspace, opened, head)
             champion = _without_aliases(staged)
             _replace(workspace, staged)
+            name_keys.settle(workspace, keys_before(workspace), opened.backup.keys.get("names"))
         done = _replayed(workspace, opened)
         champion = _champion_again(workspace, champion)
         _unmark(workspace, opened, head, done, champion)
@@ -87,7 +90,6 @@ def _emptied_around(folder: Path) -> Iterator[None]:
 
 def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
     """The register's head, once everything was compared with which a restore could go wrong."""
-    from lethe.estate.keys import open_keys
     from lethe.interactions.rights.register import Register
     from lethe.interactions.rights.standing import GENESIS, Head
     from lethe.stages import opening
@@ -100,11 +102,13 @@ def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
         )
     if not workspace.keeps_mlflow_itself():
         raise BadConfiguration("MLFLOW_TRACKING_URI names a server: restore it there")
-    open_keys(workspace)
+    keys_before(workspace)  # the keys may be a copy that was taken while names were changed
     recorded = workspace.recorded_fingerprints()
-    for name in ("pseudonym", "tombstone", "names"):
+    for name in ("pseudonym", "tombstone"):
         if backup.keys.get(name) != recorded.get(name):
-            raise WrongKey(f"the backup was made with another {name.removesuffix('s')} key")
+            raise WrongKey(f"the backup was made with another {name} key")
+    if not name_keys.fits(workspace, backup.keys.get(name_keys.NAMES)):
+        raise WrongKey("the backup was made with another name key")
     _check_signature(workspace, opened)
     _check_landing(workspace, staged)
     register = Register.open(workspace.register_url(), known_merge=opening.newest_merge(workspace))

@@ -97,22 +97,49 @@ def end(workspace: Workspace, before: Keys) -> None:
     awaited(workspace)
 
 
+def fits(workspace: Workspace, fingerprint: str | None) -> bool:
+    """Whether names under the key of this fingerprint (None: under none) can be read here.
+
+    That key is the present one, or the one of a replacement that has not ended.
+    """
+    waiting = awaited(workspace)
+    return fingerprint == workspace.recorded_fingerprints().get(NAMES) or (
+        waiting is not None and fingerprint == key_fingerprint(waiting)
+    )
+
+
+def settle(workspace: Workspace, before: Keys, fingerprint: str | None) -> None:
+    """End a replacement whose new key has this fingerprint, and call off any other.
+
+    For a restore, which has just put stores of that generation in place of all that there were.
+    """
+    waiting = awaited(workspace)
+    if waiting is not None and key_fingerprint(waiting) == fingerprint:
+        end(workspace, before)
+    elif waiting is not None:
+        _overwrite(workspace, _NEXT)
+
+
 def forget(workspace: Workspace, needed: Set[str]) -> int:
     """Overwrite and delete the former name keys of all generations but `needed`; how many went."""
     gone = 0
     for name, key in former(workspace).items():
         if key_fingerprint(key) not in needed:
-            # First no key any more: one that a kill left half overwritten would be malformed.
-            path = workspace.keys / f".{name}.{os.getpid()}.part"
-            (workspace.keys / name).replace(path)
-            with path.open("r+b") as stream:
-                stream.write(secrets.token_bytes(path.stat().st_size))
-                stream.flush()
-                os.fsync(stream.fileno())
-            path.unlink()
-            sync_folder(workspace.keys)
+            _overwrite(workspace, name)
             gone += 1
     return gone
+
+
+def _overwrite(workspace: Workspace, name: str) -> None:
+    # First no key any more: one that a kill left half overwritten would be malformed.
+    path = workspace.keys / f".{name}.{os.getpid()}.part"
+    (workspace.keys / name).replace(path)
+    with path.open("r+b") as stream:
+        stream.write(secrets.token_bytes(path.stat().st_size))
+        stream.flush()
+        os.fsync(stream.fileno())
+    path.unlink()
+    sync_folder(workspace.keys)
 
 
 def refuse_given(what: str, *names: str) -> None:

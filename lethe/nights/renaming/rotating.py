@@ -178,11 +178,15 @@ def _lay_out(workspace: Workspace, data: DataVersions, stores: ObjectStores) -> 
 
     The training set goes: the next night makes it from what lies there now.
     """
-    old = data.digest(INTERACTIONS)
+    retained = Catalogue(workspace.catalogue).list()
+    # Names are changed only where the folder is the newest version: it is that one also where
+    # dvc.lock was lost meanwhile.
+    said = data.digest(INTERACTIONS)
+    old = said or (retained[-1].digest if retained else None)
     if old is None:
         return
     new = Catalogue(workspace.catalogue).today(old)
-    if new != old:
+    if new != said:
         for child in workspace.interactions.iterdir():
             shutil.rmtree(child) if child.is_dir() else child.unlink()
         for name, md5 in sorted(stores.files(new).items()):
