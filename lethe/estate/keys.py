@@ -122,6 +122,7 @@ def keys_before(workspace: Workspace) -> Keys:
     Raises:
         WrongKey, BadConfiguration: as `open_keys`.
     """
+    name_keys.awaited(workspace)  # a key that the record names already moves to its place
     recorded = workspace.recorded_fingerprints()
     found: dict[str, bytes] = {}
     for name in (*_SECRETS, *((name_keys.NAMES,) if name_keys.NAMES in recorded else ())):
