@@ -30,6 +30,8 @@ from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 
 # Held in memory before they are written: people for the vault, refused rows for quarantine.
 _AT_ONCE = 100_000
+_KNOWN = 300_000
+"""Ids of which an intake remembers who they are: most come with every file (some 150 MB)."""
 
 
 @dataclass
@@ -94,6 +96,7 @@ class _Intake:
     receipts: Receipts
     canaries: str
     met: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    known: dict[str, Identity] = field(default_factory=dict)
 
     def run(self) -> list[str]:
         """Take every landed file once; the digests of all files ever taken.
@@ -171,27 +174,29 @@ class _Intake:
         kind: Literal["items", "users"] = "users" if file.kind == "users" else "items"
         table = read_attributes(file, self.params.intake, kind)
         if kind == "users":
-            names, known = self._identified(table[USER].to_pylist())
-            erased = pa.array([known[name].erased for name in names], pa.bool_())
-            codes = pa.array([known[name].pseudonym for name in names], pa.string())
+            people = self._identified(table[USER].to_pylist())
+            erased = pa.array([person.erased for person in people], pa.bool_())
+            codes = pa.array([person.pseudonym for person in people], pa.string())
             table = table.set_column(table.column_names.index(USER), USER, codes)
             table = table.filter(pc.invert(erased))
             self.tally.counts["rows_erased"] += int(pc.sum(erased).as_py() or 0)
             self._remember()
         self.store.put_attributes(kind, table)
 
-    def _identified(self, raw: Sequence[str]) -> tuple[list[str], dict[str, Identity]]:
-        """Canonical ids in order, and their identities; those who may stay are met."""
+    def _identified(self, raw: Sequence[str]) -> list[Identity]:
+        """Identities in order; those who may stay are met, the first time that they come."""
+        if len(self.known) > _KNOWN:
+            self.known.clear()
         fold = self.params.intake.interactions.case_fold
-        names = [canonical_id(text, fold) for text in raw]
-        distinct = list(dict.fromkeys(names))
-        known = dict(zip(distinct, self.identities.resolve(distinct), strict=True))
-        for name, identity in known.items():
-            if not identity.erased:
-                self.met[identity.pseudonym] = (identity.pseudonym, identity.tombstone, name)
+        new = [text for text in dict.fromkeys(raw) if text not in self.known]
+        names = [canonical_id(text, fold) for text in new]
+        for text, name, person in zip(new, names, self.identities.resolve(names), strict=True):
+            self.known[text] = person
+            if not person.erased:
+                self.met[person.pseudonym] = (person.pseudonym, person.tombstone, name)
         if len(self.met) >= _AT_ONCE:
             self._remember()
-        return names, known
+        return [self.known[text] for text in raw]
 
     def _remember(self) -> None:
         """Write those met into the vault: before their rows are, so that nobody is unknown."""
@@ -200,12 +205,7 @@ class _Intake:
 
     def _pseudonymised(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Ids become pseudonyms; rows of erased lives fall out. Also how many fell out."""
-
-        def identified(texts: Sequence[str]) -> list[Identity]:
-            names, known = self._identified(texts)
-            return [known[name] for name in names]
-
-        coded = pseudonymised(table, identified)
+        coded = pseudonymised(table, self._identified)
         return coded, table.num_rows - coded.num_rows
 
 

@@ -85,6 +85,28 @@ def test_everybody_in_the_shards_is_in_the_vault(workspace: Workspace) -> None:
     assert opening.open_vault(workspace, opening.open_identities(workspace)).count() == 41
 
 
+def test_how_many_people_an_intake_remembers_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several spellings of one id, and everybody in every file."""
+    found = []
+    for known in (0, 3, intake._KNOWN):
+        monkeypatch.setattr(intake, "_KNOWN", known)
+        workspace = made(tmp_path / f"shop-{known}", tmp_path / "keys")
+        for day in range(4):
+            people = (f"{' ' * (n % 2)}user-{n % 7}" for n in range(20))
+            rows = (f"{who},item-{n},{1000 * day + n},view" for n, who in enumerate(people))
+            land(workspace, f"{day}.csv", *rows)
+        receipt = run(workspace)
+        vault = opening.open_vault(workspace, opening.open_identities(workspace))
+        stones = opening.open_identities(workspace).stones(
+            opening.rows_by_user(ShardStore(workspace.interactions))
+        )
+        found.append((receipt, shards(workspace), vault.by_tombstone(stones)))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0][2]) == 7
+
+
 def test_a_kill_before_the_shards_are_written_leaves_nobody_unknown(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,7 +195,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
 
 
 def _ascending(names: list[str], codes: Ints) -> tuple[list[str], Ints]:
-    used = sorted((names[code], code) for code in np.unique(codes).tolist())
+    used = sorted((names[code], code) for code in np.flatnonzero(np.bincount(codes)).tolist())
     place = np.full(len(names), -1, dtype=np.int32)
     place[[code for _, code in used]] = np.arange(len(used), dtype=np.int32)
     return [name for name, _ in used], place[codes]

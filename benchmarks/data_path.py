@@ -1,0 +1,317 @@
+"""From a shop's files to the matrix that is trained on, and one day more: beside plain data frames.
+
+    python -m benchmarks.data_path [ROWS ...]        (1,000,000 by default)
+
+Two years of daily CSV files with text ids. Lethe makes of them pseudonymised, purged and sealed
+shards, a data version in DVC's cache and remote, and the training set. Each peer reads the same
+files with one data-frame library, keeps distinct rows, codes the ids, builds the matrix and writes
+one parquet file: no pseudonyms, no quarantine, no versions. Then one more day comes: Lethe merges
+it, the best peer writes its file anew. Last, people are erased from the present data, without the
+history, which benchmarks/history.py measures.
+
+Each in a process of its own, one after the other; seconds are of the wall, from start to end,
+imports included; memory is the peak of the largest process. Polars and DuckDB are optional: `pip
+install --target FOLDER polars duckdb`, and FOLDER in PYTHONPATH. All matrices must have the same
+shape and sum. The table goes into docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.page import machine, put
+
+DAYS, DAY, BEGAN, EACH, ITEMS = 730, 86_400, 1_700_000_000, 50, 20_000
+PEERS, ERASED = ("pandas", "polars", "duckdb"), (1, 10, 100, 1_000)
+HEADER = ["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE"]
+OVERLAY = """\
+training: {minimum_item_users: 1, minimum_user_items: 1, validation_share: 0.1, test_share: 0.1}
+canaries: {share: 0}
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process: seconds of the wall, peak memory in MiB, and what it printed last."""
+
+    seconds: float
+    memory: float
+    told: dict[str, Any]
+
+
+def write_days(folder: Path, size: int) -> None:
+    """`size` rows in 730 files and one more day in `next`: popular items, no row twice."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import csv
+
+    draw, folder = np.random.default_rng(1), folder / "days"
+    (folder / "next").mkdir(parents=True)
+    users = pa.array([f"customer-{n * 7919 % 999_983:06d}-{n}" for n in range(size // EACH)])
+    items = pa.array([f"item-{n:05d}" for n in range(ITEMS)])
+    each = size // DAYS
+    for day in range(DAYS + 1):
+        times = np.sort(draw.choice(DAY * 4, each, replace=each > DAY * 4)) // 4
+        table = pa.table(
+            [
+                users.take(pa.array(draw.integers(0, len(users), each))),
+                items.take(pa.array((ITEMS * draw.power(0.4, each)).astype(np.int64))),
+                pa.array(BEGAN + day * DAY + times),
+                pa.array(["view"] * each),
+            ],
+            names=HEADER,
+        )
+        place = folder / "next" if day == DAYS else folder
+        options = csv.WriteOptions(quoting_style="none")
+        csv.write_csv(table, place / f"day-{day:03d}.csv", options)
+
+
+# Lethe, and each peer: run in a process of their own
+
+
+def summed(users: Any, items: Any) -> dict[str, Any]:
+    """The matrix of coded pairs: shape, cells and sum."""
+    import numpy as np
+    from scipy.sparse import coo_matrix
+
+    ones = np.ones(len(users), np.float32)
+    matrix = coo_matrix((ones, (users, items))).tocsr()
+    matrix.sum_duplicates()
+    return {"shape": list(matrix.shape), "cells": int(matrix.nnz), "sum": float(matrix.sum())}
+
+
+def by_pandas(days: Path, into: Path) -> dict[str, Any]:
+    """pandas, with its pyarrow reader."""
+    import pandas as pd
+
+    parts = [pd.read_csv(path, engine="pyarrow") for path in sorted(days.glob("*.csv"))]
+    frame = pd.concat(parts, ignore_index=True).drop_duplicates(ignore_index=True)
+    frame.to_parquet(into / "all.parquet", compression="zstd")
+    return summed(pd.factorize(frame["USER_ID"])[0], pd.factorize(frame["ITEM_ID"])[0])
+
+
+def by_polars(days: Path, into: Path) -> dict[str, Any]:
+    """polars, lazily."""
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+
+    frame = pl.scan_csv(days / "*.csv").unique().collect()
+    frame.write_parquet(into / "all.parquet", compression="zstd")
+    codes = frame.select(pl.col("USER_ID").rank("dense") - 1, pl.col("ITEM_ID").rank("dense") - 1)
+    return summed(codes["USER_ID"].to_numpy(), codes["ITEM_ID"].to_numpy())
+
+
+def by_duckdb(days: Path, into: Path) -> dict[str, Any]:
+    """DuckDB, in memory."""
+    import duckdb  # type: ignore[import-not-found, unused-ignore]
+
+    link = duckdb.connect()
+    link.execute(f"CREATE TABLE rows AS SELECT DISTINCT * FROM read_csv('{days}/*.csv')")  # noqa: S608
+    target = into / "all.parquet"
+    link.execute(f"COPY rows TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+    query = (
+        "SELECT u.code AS users, i.code AS items FROM rows "
+        "JOIN (SELECT USER_ID, row_number() OVER () - 1 AS code FROM "
+        "(SELECT DISTINCT USER_ID FROM rows)) u USING (USER_ID) "
+        "JOIN (SELECT ITEM_ID, row_number() OVER () - 1 AS code FROM "
+        "(SELECT DISTINCT ITEM_ID FROM rows)) i USING (ITEM_ID)"
+    )
+    found = link.execute(query).fetchnumpy()
+    return summed(found["users"], found["items"])
+
+
+def empty_workspace(_days: Path, into: Path) -> dict[str, Any]:
+    """As `lethe init` makes one."""
+    from lethe.desk.setting_up import initialise
+    from lethe.estate.workspace import Workspace
+
+    overlay = into / "overlay.yaml"
+    overlay.write_text(OVERLAY, encoding="utf-8")
+    initialise(Workspace(into / "workspace"), overlay)
+    return {}
+
+
+def by_lethe(days: Path, into: Path) -> dict[str, Any]:
+    """Everything from landed files up to the training set."""
+    from lethe.estate.process import settle
+    from lethe.estate.workspace import Workspace
+
+    workspace = Workspace(into / "workspace")
+    settle(workspace)  # before numpy is imported
+    from lethe.interactions.training.windows import TrainingSet
+    from lethe.stages import intake, opening, reproducing, snapshots
+
+    for path in sorted(days.glob("*.csv")):
+        os.link(path, workspace.landing / path.name)
+    params, data = opening.open_params(workspace), opening.open_data(workspace)
+    began = time.perf_counter()
+    intake.interactions(workspace, params)
+    taken = time.perf_counter()
+    data.commit("interactions")
+    reproducing.version(workspace, params, opening.now())
+    versioned = time.perf_counter()
+    snapshots.training(workspace, params)
+    matrix = TrainingSet.read(workspace.training).matrix("all").csr
+    ended = time.perf_counter()
+    return {
+        "shape": list(matrix.shape), "cells": int(matrix.nnz),
+        "parts": {"intake and purge": taken - began, "version": versioned - taken,
+                  "training set": ended - versioned},
+    }  # fmt: skip
+
+
+def rewritten_by_polars(days: Path, into: Path) -> dict[str, Any]:
+    """One day more: the whole file written anew."""
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+
+    new = pl.scan_csv(days / "*.csv")
+    frame = pl.concat([pl.scan_parquet(into / "all.parquet"), new]).unique().collect()
+    frame.write_parquet(into / "new.parquet", compression="zstd")
+    (into / "new.parquet").replace(into / "all.parquet")
+    return {}
+
+
+def erased_by_polars(_days: Path, into: Path) -> dict[str, Any]:
+    """Some people less: the whole file written anew, for each number of them."""
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+
+    spent = {}
+    people = sorted(pl.read_parquet(into / "all.parquet", columns=["USER_ID"])["USER_ID"].unique())
+    for count in ERASED:
+        gone = people[:: max(1, len(people) // count)][:count]
+        began = time.perf_counter()
+        frame = pl.read_parquet(into / "all.parquet").filter(~pl.col("USER_ID").is_in(gone))
+        frame.write_parquet(into / "new.parquet", compression="zstd")
+        spent[count] = time.perf_counter() - began
+        (into / "new.parquet").unlink()
+    return {"spent": spent}
+
+
+def erased_by_lethe(_days: Path, into: Path) -> dict[str, Any]:
+    """The shards that hold them written anew, and the seal, each time from the same start."""
+    from lethe.estate.workspace import Workspace
+    from lethe.stages import opening
+
+    workspace, spent = Workspace(into / "workspace"), {}
+    keys = opening.open_identities(workspace)
+    params = opening.open_params(workspace)
+    people = sorted(opening.rows_by_user(opening.open_shards(workspace, params, keys)))
+    kept = into / "kept"
+    shutil.copytree(workspace.interactions, kept)
+    for count in ERASED:
+        gone = set(people[:: max(1, len(people) // count)][:count])
+        began = time.perf_counter()
+        store = opening.open_shards(workspace, params, keys)
+        head = opening.sealed_at(store)
+        store.purge(gone)
+        store.seal(head.position, head.digest)
+        spent[count] = time.perf_counter() - began
+        shutil.rmtree(workspace.interactions)
+        shutil.copytree(kept, workspace.interactions)
+    return {"spent": spent}
+
+
+WAYS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "init": empty_workspace, "lethe": by_lethe,
+    "pandas": by_pandas, "polars": by_polars, "duckdb": by_duckdb,
+    "rewritten": rewritten_by_polars, "lethe erased": erased_by_lethe,
+    "polars erased": erased_by_polars,
+}  # fmt: skip
+
+
+# The parent: one process after the other
+
+
+def measured(way: str, days: Path, into: Path) -> Measured:
+    """One way in a process of its own, from its start to its end."""
+    into.mkdir(exist_ok=True)
+    command = [sys.executable, __file__, "--way", way, str(days), str(into)]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{way} ended with {os.waitstatus_to_exitcode(status)}")
+    seconds = time.perf_counter() - began
+    return Measured(seconds, usage.ru_maxrss / 1024, json.loads(printed.splitlines()[-1]))
+
+
+def lines(size: int, place: Path) -> Iterator[str]:
+    """The rows of the table for one size."""
+    write_days(place, size)
+    days, peers = place / "days", [name for name in PEERS if importlib.util.find_spec(name)]
+    measured("init", days, place / "lethe")
+    found = {name: measured(name, days, place / name) for name in ("lethe", *peers)}
+    best = min((found[name].seconds for name in peers), default=float("nan"))
+    for name, one in found.items():
+        assert one.told["shape"] == found["lethe"].told["shape"], "the matrices must be the same"
+        assert one.told["cells"] == found["lethe"].told["cells"], "the matrices must be the same"
+        what = "**Lethe**, all of it" if name == "lethe" else f"{name}, bare"
+        yield row(f"{size:,}, first intake", what, one, best)
+    parts = found["lethe"].told["parts"].items()
+    print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts), flush=True)
+    more = measured("lethe", days / "next", place / "lethe")
+    again = measured("rewritten", days / "next", place / "polars") if "polars" in peers else None
+    yield row(f"{size:,}, one day more", "**Lethe**, all of it", more, again and again.seconds)
+    parts = more.told["parts"].items()
+    print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts), flush=True)
+    if again:
+        yield row(f"{size:,}, one day more", "polars, file written anew", again, again.seconds)
+    ours = measured("lethe erased", days, place / "lethe").told["spent"]
+    theirs = measured("polars erased", days, place / "polars").told["spent"] if again else {}
+    for count, seconds in ours.items():
+        other = theirs.get(count)
+        told = f"{seconds / other:.2f}" if other else ""
+        case = f"{size:,}, {count} erased"
+        yield f"| {case} | **Lethe**, shards and seal | {seconds:.1f} | | {told} |"
+        if other:
+            yield f"| {case} | polars, file written anew | {other:.1f} | | 1.00 |"
+
+
+def row(case: str, who: str, one: Measured, best: float | None) -> str:
+    """One line; the last cell is times the best peer's seconds."""
+    ratio = f"{one.seconds / best:.2f}" if best and best == best else ""  # noqa: PLR0124
+    return f"| {case} | {who} | {one.seconds:.1f} | {one.memory:,.0f} | {ratio} |"
+
+
+def main() -> None:
+    """Measure, print the table and write it into the page; or be one of the processes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000_000])
+    parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.way:
+        way, days, into = asked.way
+        print(json.dumps(WAYS[way](Path(days), Path(into))))
+        return
+    load, table = os.getloadavg()[0], list[str]()
+    for size in asked.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            table += lines(size, Path(folder))
+    text = table_of(table, load)
+    print(text)
+    put("data-path", text)
+
+
+def table_of(table: Sequence[str], load: float) -> str:
+    """The section of the page."""
+    head = "| Rows, and what is done | Who | s | Peak MiB | Times the best peer |"
+    return "\n".join([machine(load), "", head, "|---|---|---:|---:|---:|", *table])
+
+
+if __name__ == "__main__":
+    main()
