@@ -6,16 +6,14 @@ search by come from ALLOWED_TAGS alone, because MLflow keeps tags of what was de
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from lethe.adapters.packing.connecting import at_server, mlflow_errors
 from lethe.adapters.packing.destroying import hard_deleting, remove_files
-from lethe.errors import BadConfiguration, BadInput, LetheError, StoreUnavailable
+from lethe.errors import BadConfiguration, BadInput, RefusedByGate, StoreUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +34,8 @@ ALLOWED_TAGS = frozenset(
     }
 )
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+EXPERIMENT = "experiment "
+"""What the name of an experiment begins with; nobody takes one up again."""
 _TRIAL_STATUS: dict[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _TRIAL = "lethe.trial"
@@ -43,22 +43,6 @@ _VIEW, _VIEWS = "lethe", "mlflow.sharedViewState."  # what MLflow's own "share" 
 _COLUMNS = ("recipe", "data_version", "verdict", "outcome")
 _FEW = 10
 _BATCH = 1000  # MLflow's limit of metrics in one call
-
-
-@contextlib.contextmanager
-def mlflow_errors(doing: str) -> Iterator[None]:
-    """Translate what MLflow and its database raise; also a decorator.
-
-    Raises:
-        StoreUnavailable: names what was being done and the error's class and code, no more.
-    """
-    try:
-        yield
-    except LetheError:
-        raise
-    except Exception as error:  # MLflow lets its database's and file system's errors through
-        code = getattr(error, "error_code", "")
-        raise StoreUnavailable(f"MLflow, {doing}: {type(error).__name__} {code}".strip()) from error
 
 
 def allowed(tags: Mapping[str, object]) -> dict[str, str]:
@@ -72,36 +56,11 @@ def allowed(tags: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in tags.items()}
 
 
-def import_ahead() -> None:
-    """Import now what a night needs of MLflow: for whoever waits for something else meanwhile."""
-    import mlflow.store.model_registry.sqlalchemy_store
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
-def connect(tracking_uri: str) -> MlflowClient:
-    """A client of this store; sets nothing global.
-
-    Raises:
-        BadConfiguration: MLflow's telemetry was not switched off before.
-    """
-    if os.environ.get("MLFLOW_DISABLE_TELEMETRY", "").lower() != "true":
-        raise BadConfiguration("set MLFLOW_DISABLE_TELEMETRY=true before MLflow is used")
-    with mlflow_errors("opening the store"):
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def at_server(client: MlflowClient) -> bool:
-    """Whether the client speaks to a server and not to a database."""
-    return urlsplit(client.tracking_uri).scheme in ("http", "https")
-
-
 class NightRuns:
     """The runs of one experiment.
 
     Args:
-        client: from `connect`.
+        client: from `lethe.adapters.packing.connecting.connect`.
         artifacts: the folder that holds the experiment's files.
         name: the experiment's.
         clock: Unix seconds.
@@ -172,19 +131,26 @@ class NightRuns:
         duration: float,
         steps: Sequence[tuple[int, float]] = (),
         step_metric: str = "validation",
+        tags: Mapping[str, object] | None = None,
     ) -> str:
-        """Log a finished trial as a nested run, once; `duration` in seconds, `steps` its curve."""
+        """Log a finished trial as a nested run, once; `duration` in seconds, `steps` its curve.
+
+        `tags` are from ALLOWED_TAGS; `state` becomes the tag `outcome`, `duration` the metric
+        `seconds`.
+        """
         label = f"{_quotable(recipe)}/{number}"
         where = f"tags.`{_PARENT}` = '{_quotable(parent)}' and tags.`{_TRIAL}` = '{label}'"
         found = self._search(where)
         if found and found[0].info.status != "RUNNING":
             return str(found[0].info.run_id)
-        tags = {_PARENT: parent, _TRIAL: label, "recipe": recipe}
-        run = found[0] if found else self._create(f"{recipe} {number}", tags)
+        labels = allowed({**(tags or {}), "recipe": recipe, "outcome": state})
+        labels |= {_PARENT: parent, _TRIAL: label}
+        run = found[0] if found else self._create(f"{recipe} {number}", labels)
         run_id, started = str(run.info.run_id), int(run.info.start_time)
         self.log_params(run_id, params)
         points = [(step_metric, value, step) for step, value in steps]
-        self._log_points(run_id, [*points, *((k, v, 0) for k, v in values.items())], started)
+        points += [(name, value, 0) for name, value in {**values, "seconds": duration}.items()]
+        self._log_points(run_id, points, started)
         self.client.set_terminated(run_id, _TRIAL_STATUS[state], started + int(duration * 1000))
         return run_id
 
@@ -253,6 +219,32 @@ class NightRuns:
     def end_run(self, run_id: str, status: Status = "FINISHED") -> None:
         """End a run with this status."""
         self.client.set_terminated(run_id, status, self._now())
+
+    def end_as(self, run_id: str, failure: BaseException | None) -> None:
+        """End a run as whatever stopped it says.
+
+        A refusal by a gate is an answer: FINISHED, with the tag `outcome` "refused". Another error
+        is FAILED, an interruption KILLED.
+        """
+        if isinstance(failure, RefusedByGate):
+            self.tag(run_id, {"outcome": "refused"})
+        elif failure is not None:
+            self.end_run(run_id, "FAILED" if isinstance(failure, Exception) else "KILLED")
+            return
+        self.end_run(run_id)
+
+    @mlflow_errors("ending experiments that were killed")
+    def end_killed_experiments(self) -> int:
+        """End the runs of killed experiments and of their trials; only while none is running."""
+        if self.client.get_experiment_by_name(self.name) is None:
+            return 0
+        running = "attributes.status = 'RUNNING'"
+        found = self._search(f"{running} and tags.night LIKE '{EXPERIMENT}%'")
+        for run in found:
+            for trial in self._search(f"{running} and tags.`{_PARENT}` = '{run.info.run_id}'"):
+                self.end_run(trial.info.run_id, "KILLED")
+            self.end_run(run.info.run_id, "KILLED")
+        return len(found)
 
     @mlflow_errors("destroying a run")
     def destroy(self, run_id: str) -> None:

@@ -20,15 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lethe.adapters.night_runs import (
-    ALLOWED_TAGS,
-    NightRuns,
-    allowed,
-    at_server,
-    connect,
-    mlflow_errors,
-)
+from lethe.adapters.night_runs import ALLOWED_TAGS, NightRuns, allowed
 from lethe.adapters.packing import id_lists, model_folder
+from lethe.adapters.packing.connecting import at_server, connect, mlflow_errors
 from lethe.adapters.packing.descriptions import described_with
 from lethe.adapters.packing.destroying import hard_deleting, remove_files
 from lethe.adapters.packing.id_lists import IdList

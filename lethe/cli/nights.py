@@ -41,7 +41,7 @@ def night(workspace: Workspace, if_asked: bool) -> dict[str, Any]:
 
     with own_server() as ready:
         from flows.retrain import retrain
-        from lethe.adapters.night_runs import import_ahead
+        from lethe.adapters.packing.connecting import import_ahead
 
         import_ahead()
         ready()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters import dvc_commands
-from lethe.adapters.night_runs import Status
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import locked, read_json, write_bytes, write_json
 from lethe.errors import Busy
@@ -124,18 +123,22 @@ def under_way(folder: str) -> Iterator[Night]:
             noted = {"name": name, "started": started}
             write_json(workspace.journal, noted)
         runs = opening.open_solutions(workspace, params).runs
+        with contextlib.suppress(Busy), apart(workspace, "", 0.0):
+            runs.end_killed_experiments()
         if "run" not in noted:
             noted["run"] = runs.open_night(noted["name"], {})
             write_json(workspace.journal, noted)
         night = Night(str(workspace.root), noted["name"], int(noted["started"]), resumed)
         say("night", f"of {night.name} {'taken up again' if resumed else 'begins'}")
-        status: Status = "FAILED"
+        failure: BaseException | None = None
         try:
             yield night
-            status = "FINISHED"
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             # Reached on every end but a kill: the journal must then not outlive the night.
-            runs.end_run(night.run, status)
+            runs.end_as(night.run, failure)
             workspace.journal.unlink()
             _wipe(workspace)
 

@@ -130,21 +130,12 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
     params, workspace = night.params(), night.workspace
     runs = opening.open_solutions(workspace, params).runs
 
+    data_version = str(night.noted("data_version"))
+    tell = tuning.heard(runs, night.run, params, data_version, workspace.training)
+
     def hear(name: str, trial: TrialRecord) -> None:
         night.trials.append((name, trial))
-        runs.log_trial(
-            night.run,
-            name,
-            trial.number,
-            params=dict(trial.params),
-            values=finite({params.promotion.metric: trial.value, **trial.metrics}),
-            state=trial.state,
-            duration=trial.seconds,
-            steps=trial.steps,
-        )
-        value = "-" if trial.value is None else f"{trial.value:.4f}"
-        place = f"{trial.number + 1}/{params.tuning.trials}"
-        say("tune", f"{name} trial {place}: {trial.state} {value}")
+        tell(name, trial)
 
     return tuning.tune_recipe(
         workspace.studies_at(),
@@ -182,7 +173,8 @@ def record(night: Night, version: Mapping[str, Any], tuned: list[Tuned], trained
         str(version["digest"]),
         {name: int(version[name]) for name in ("rows", "users", "items")},
     )
-    runs.log_params(night.run, describing.run_params(desk.params, trained))
+    facts = {"split": tuning.split_words(desk.workspace.training)}
+    runs.log_params(night.run, facts | describing.run_params(desk.params, trained))
     runs.log_metrics(night.run, finite(trained.metrics))
     number = judging.record(
         desk,

@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lethe.adapters.studies import Report, StudyResult, TrialRecord, TrialScore, forget, tune
+from lethe.adapters.night_runs import NightRuns
+from lethe.adapters.studies import (
+    ITERATIONS,
+    Report,
+    StudyResult,
+    TrialRecord,
+    TrialScore,
+    forget,
+    tune,
+)
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.interactions.training.windows import HeldOut, HeldOutWindow, TrainingSet
+from lethe.interactions.training.windows import SNAPSHOT, HeldOut, HeldOutWindow, TrainingSet
+from lethe.nights.frame import say
 from lethe.params import Params
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import Learned
@@ -23,6 +34,8 @@ from lethe.solutions.recipes import recipe
 
 Hyperparameters = Mapping[str, Any]
 HearTrial = Callable[[str, TrialRecord], None]
+TRIAL_FACTS = frozenset({"seed", "split"})
+"""Parameters of a trial's run that are no hyper-parameters."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +129,19 @@ def tune_recipe(  # noqa: PLR0913
         return window.evaluate(learned, users)
 
     def objective(values: Hyperparameters, report: Report) -> TrialScore:
+        ran = 0
+
         def progress(iteration: int, learned: Learned) -> None:
+            nonlocal ran
+            ran = iteration
             if every and iteration % every == 0:
                 report(iteration, score(learned).means[metric])
 
         hyperparameters = chosen.hyperparameters.model_validate(dict(values))
         learned = chosen.fit(window.matrix, hyperparameters, params.seed, progress)
         means = score(learned).means
-        return TrialScore(means[metric], {key: float(value) for key, value in means.items()})
+        told = {key: float(value) for key, value in means.items()}
+        return TrialScore(means[metric], {**told, ITERATIONS: float(ran)})
 
     study = study_name(name, params, training_digest)
     found: StudyResult = tune(
@@ -149,6 +167,46 @@ def tune_recipe(  # noqa: PLR0913
         failed=states.count("failed"),
         importances=dict(found.importances),
     )
+
+
+def heard(
+    runs: NightRuns, run_id: str, params: Params, data_version: str, training: Path
+) -> HearTrial:
+    """Who hears of each trial: MLflow, as a run nested in `run_id`, and the screen.
+
+    Beside its hyper-parameters a trial's run has the parameters TRIAL_FACTS, the data version and
+    the state as tags, and as metrics what it reached, `seconds` and `iterations`.
+    """
+    facts = {"seed": params.seed, "split": split_words(training)}
+
+    def hear(name: str, trial: TrialRecord) -> None:
+        told = {params.promotion.metric: trial.value, **trial.metrics}
+        runs.log_trial(
+            run_id,
+            name,
+            trial.number,
+            params={**facts, **trial.params},
+            values=finite({**told, ITERATIONS: trial.iterations}),
+            state=trial.state,
+            duration=trial.seconds,
+            steps=trial.steps,
+            tags={"data_version": data_version},
+        )
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        place = f"{trial.number + 1}/{params.tuning.trials}"
+        say("tune", f"{name} trial {place}: {trial.state} {value}")
+
+    return hear
+
+
+def split_words(training: Path) -> str:
+    """How the windows of a training set were cut: the kind, and both cuts in UTC."""
+    cuts = read_json(training / SNAPSHOT)["cuts"]
+    said = (
+        f"{name} from {datetime.fromtimestamp(cuts[name], UTC):%Y-%m-%dT%H:%M:%SZ}"
+        for name in ("validation", "test")
+    )
+    return f"by time: {', '.join(said)}"
 
 
 def finite(values: Mapping[str, float | None]) -> dict[str, float]:

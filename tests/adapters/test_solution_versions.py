@@ -11,7 +11,13 @@ from lethe.adapters.packing import id_lists
 from lethe.adapters.packing.model_folder import around
 from lethe.adapters.solution_versions import ALLOWED_TAGS, SolutionVersions
 from lethe.durable import sha256_file
-from lethe.errors import BadConfiguration, BadInput, StoreUnavailable
+from lethe.errors import (
+    BadConfiguration,
+    BadInput,
+    RecipeFailed,
+    StoreUnavailable,
+    VerificationRefused,
+)
 from lethe.solutions.factors import (
     artifact_digest,
     read_solution,
@@ -114,7 +120,11 @@ def test_mlflow_shows_a_night_with_its_trials_data_version_curves_and_report(
         state="pruned",
         duration=1.5,
         steps=[(0, 0.1), (1, 0.2)],
+        tags={"data_version": "f" * 32},
     )
+    with pytest.raises(BadInput, match="person"):
+        runs.log_trial(night, "als", 1, params={}, values={}, state="complete", duration=1.0,
+                       tags={"person": "x"})  # fmt: skip
     runs.log_dataset(night, "f" * 32 + ".dir", {"rows": 10, "users": 2})
     runs.log_params(night, {"seed": 1})
     runs.log_params(night, {"seed": 1})
@@ -132,8 +142,52 @@ def test_mlflow_shows_a_night_with_its_trials_data_version_curves_and_report(
     nested = real.client.get_run(trial)
     assert nested.data.tags["mlflow.parentRunId"] == night
     assert nested.info.status == "KILLED"
+    assert nested.data.tags["data_version"] == "f" * 32
+    assert nested.data.tags["outcome"] == "pruned"
+    assert nested.data.metrics["seconds"] == 1.5
     assert nested.info.end_time - nested.info.start_time == 1500
     assert runs.open_night("n", {}) == night
+
+
+def test_a_run_ends_as_what_stopped_it_and_a_refusal_is_an_answer(real: SolutionVersions) -> None:
+    ends = [
+        (None, "FINISHED", None),
+        (VerificationRefused("version 1 is REFUSED", ()), "FINISHED", "refused"),
+        (RecipeFailed("no trial completed"), "FAILED", None),
+        (ValueError(), "FAILED", None),
+        (KeyboardInterrupt(), "KILLED", None),
+    ]
+    for number, (failure, status, outcome) in enumerate(ends):
+        run = real.runs.open_night(str(number), {})
+        real.runs.end_as(run, failure)
+        seen = real.client.get_run(run)
+        assert (seen.info.status, seen.data.tags.get("outcome")) == (status, outcome)
+
+
+def test_a_killed_experiment_and_its_trial_are_ended_and_nights_are_not(
+    real: SolutionVersions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = real.runs
+    night, done, dead = (
+        runs.open_night(name, {}) for name in ("n", "experiment 1", "experiment 2")
+    )
+    runs.end_run(done)
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.client, "set_terminated", dies)
+        with pytest.raises(Killed):
+            runs.log_trial(dead, "als", 0, params={}, values={}, state="complete", duration=1.0)
+    assert runs.end_killed_experiments() == 1
+    assert runs.end_killed_experiments() == 0
+    found = {run.info.run_id: run for run in real.client.search_runs([runs.experiment_id])}
+    assert [found[run].info.status for run in (night, done, dead)] == [
+        "RUNNING", "FINISHED", "KILLED",
+    ]  # fmt: skip
+    [trial] = [run for run in found.values() if run.info.run_name == "als 0"]
+    assert trial.info.status == "KILLED"
 
 
 @pytest.mark.parametrize(

@@ -61,15 +61,17 @@ class FakeNightRuns:
         duration: float,
         steps: Sequence[tuple[int, float]] = (),
         step_metric: str = "validation",
+        tags: Mapping[str, object] | None = None,
     ) -> str:
-        tags = {"recipe": recipe, "lethe.trial": f"{recipe}/{number}"}
+        label = f"{recipe}/{number}"
         for run_id, run in self.kept.items():
-            if run.parent == parent and run.tags == tags:
+            if run.parent == parent and run.tags["lethe.trial"] == label:
                 return run_id
-        run_id = self._new(FakeRun(tags, parent))
+        labels = allowed({**(tags or {}), "recipe": recipe, "outcome": state})
+        run_id = self._new(FakeRun(labels | {"lethe.trial": label}, parent))
         self.log_params(run_id, params)
         self.log_curve(run_id, step_metric, steps)
-        self.log_metrics(run_id, values)
+        self.log_metrics(run_id, {**values, "seconds": duration})
         status = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state]
         self.kept[run_id].status = status
         return run_id

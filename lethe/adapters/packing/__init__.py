@@ -1,1 +1,1 @@
-"""How a solution is packed for MLflow, and whether a stored package is still that."""
+"""MLflow reached, how a solution is packed for it, and whether a stored package is still that."""

@@ -1,6 +1,7 @@
 """One Optuna study per recipe: the only package that knows optuna."""
 
 from lethe.adapters.studies.records import (
+    ITERATIONS,
     Objective,
     ParamValue,
     Report,
@@ -13,6 +14,7 @@ from lethe.adapters.studies.records import (
 from lethe.adapters.studies.searching import forget, tune
 
 __all__ = [
+    "ITERATIONS",
     "Objective",
     "ParamValue",
     "Report",

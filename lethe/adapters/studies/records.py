@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 ParamValue = float | int | str | bool
 Report = Callable[[int, float], None]
 State = Literal["complete", "pruned", "failed"]
+ITERATIONS = "iterations"
+"""Among a trial's metrics: how many iterations were run."""
 
 
 class StudyRules(BaseModel):
@@ -44,6 +46,13 @@ class TrialRecord:
     steps: tuple[tuple[int, float], ...]
     metrics: Mapping[str, float]
     failure: str | None
+
+    @property
+    def iterations(self) -> int | None:
+        """How many were run: what a complete trial counted, else those until its last score."""
+        if ITERATIONS in self.metrics:
+            return int(self.metrics[ITERATIONS])
+        return self.steps[-1][0] if self.steps else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import compare
 from lethe.nights.frame import apart, say
-from lethe.nights.tuning import Window
+from lethe.nights.tuning import TRIAL_FACTS, Window
 from lethe.params import Params
 from lethe.solutions.recipes import RECIPES, recipe
 from lethe.stages import opening
@@ -87,8 +87,10 @@ def _setting(workspace: Workspace, params: Params, asked: str) -> Setting:
 def _typed(kind: str, logged: Mapping[str, str], name: str) -> dict[str, Any]:
     """MLflow keeps parameters as texts."""
     try:
-        values = {key: yaml.safe_load(text) for key, text in logged.items()}
-        whole = recipe(kind).hyperparameters.model_validate(values)
+        model = recipe(kind).hyperparameters
+        foreign = TRIAL_FACTS - model.model_fields.keys()
+        values = {key: yaml.safe_load(text) for key, text in logged.items() if key not in foreign}
+        whole = model.model_validate(values)
     except (ValidationError, yaml.YAMLError):
         raise BadConfiguration(
             f"the run {name!r} has hyper-parameters that recipe {kind} does not know"

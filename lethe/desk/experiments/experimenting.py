@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lethe.adapters.catalogue import Catalogue
-from lethe.adapters.studies import TrialRecord
+from lethe.adapters.night_runs import EXPERIMENT
 from lethe.errors import BadConfiguration
 from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
@@ -54,15 +54,19 @@ def _run(  # noqa: PLR0913
     overrides: Sequence[str],
 ) -> dict[str, Any]:
     runs = opening.open_solutions(workspace, params).runs
-    title = f"experiment {name}"
+    runs.end_killed_experiments()
+    title = f"{EXPERIMENT}{name}"
     # Two that begin within one second are two: nobody takes an experiment up again.
     once = f"{title} {secrets.token_hex(4)}"
     run_id = runs.open_night(once, {"data_version": digest}, title)
-    status: Any = "FAILED"
+    failure: BaseException | None = None
     try:
         receipt = training_set(workspace, params, digest, place)
+        hear = tuning.heard(runs, run_id, params, digest, place / "training")
         tuned = [
-            _tune(workspace, params, runs, run_id, name, place, receipt)
+            tuning.tune_recipe(
+                workspace.studies_at(), place / "training", receipt, name, params, None, hear
+            )
             for name in params.tuning.recipes
         ]
         result = _compare(params, place, tuned)
@@ -72,9 +76,11 @@ def _run(  # noqa: PLR0913
         runs.tag(run_id, {"recipe": result["winner"]})
         runs.log_metrics(run_id, finite(result["leaderboard"][0]["means"]))
         runs.describe(run_id, _description(digest, overrides, result))
-        status = "FINISHED"
+    except BaseException as error:
+        failure = error
+        raise
     finally:
-        runs.end_run(run_id, status)
+        runs.end_as(run_id, failure)
     return {"run": run_id, "data_version": digest, **result}
 
 
@@ -121,37 +127,6 @@ def training_set(workspace: Workspace, params: Params, digest: str, place: Path)
     )
     say("split", f"{receipt.rows} rows, {receipt.users} users, {receipt.items} items")
     return receipt.digest
-
-
-def _tune(  # noqa: PLR0913
-    workspace: Workspace,
-    params: Params,
-    runs: Any,
-    run_id: str,
-    name: str,
-    place: Path,
-    digest: str,
-) -> tuning.Tuned:
-    def hear(recipe: str, trial: TrialRecord) -> None:
-        runs.log_trial(
-            run_id,
-            recipe,
-            trial.number,
-            params=dict(trial.params),
-            values=finite({params.promotion.metric: trial.value, **trial.metrics}),
-            state=trial.state,
-            duration=trial.seconds,
-            steps=trial.steps,
-        )
-        value = "-" if trial.value is None else f"{trial.value:.4f}"
-        say(
-            "tune",
-            f"{recipe} trial {trial.number + 1}/{params.tuning.trials}: {trial.state} {value}",
-        )
-
-    return tuning.tune_recipe(
-        workspace.studies_at(), place / "training", digest, name, params, None, hear
-    )
 
 
 def _compare(params: Params, place: Path, tuned: Sequence[tuning.Tuned]) -> dict[str, Any]:
