@@ -17,7 +17,7 @@ from uuid import UUID
 
 from lethe.durable import locked
 from lethe.estate.workspace import Workspace
-from lethe.nights.frame import say
+from lethe.nights.saying.events import say
 
 _WAIT = 60.0
 _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"  # what a worker, or `serve`, tells a process

@@ -17,7 +17,8 @@ from prefect.cache_policies import NO_CACHE
 
 from lethe.errors import LetheError, OutsideFailure
 from lethe.nights import steps
-from lethe.nights.frame import Night, say
+from lethe.nights.frame import Night
+from lethe.nights.saying.events import note, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,13 +46,18 @@ def timed(function: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(function)
     def run(night: Night, *args: Any) -> R:
-        say(function.__name__, "begins")
+        name, failure = function.__name__, None
+        say(name, "begins", event="start")
         start = time.monotonic()
         try:
             return function(night, *args)
+        except BaseException as error:
+            failure = type(error).__name__
+            raise
         finally:
             spent = time.monotonic() - start
-            night.timings[function.__name__] = night.timings.get(function.__name__, 0.0) + spent
+            night.timings[name] = night.timings.get(name, 0.0) + spent
+            note(name, "end", seconds=spent, error=failure)
 
     return run
 

@@ -58,8 +58,9 @@ def small_night(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sho
             ("sample", "--days", "30", "--users", "80", "--items", "50"),
             ("night",),
         ):
-            done = shop.lethe(*command)
+            done = shop.lethe(*command, log="json")
             assert done.returncode == 0, done.stderr
+            (place / f"small-night.{command[0]}.log").write_text(done.stderr, encoding="utf-8")
             (place / f"small-night.{command[0]}").write_text(done.stdout, encoding="utf-8")
 
     return shared(tmp_path_factory, worker_id, "small-night", make)

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from lethe.cli import estate, nights, rights, setting_up, versions
 from lethe.errors import LetheError
 from lethe.gate.proof.report import required_layers
-from lethe.nights.frame import STEPS
+from lethe.nights.saying.events import STEPS
 from lethe.params import Params
 from lethe.solutions.recipes import RECIPES
 from tests.watched import Shop, run

@@ -92,7 +92,7 @@ class Shop:
         return opened(self.connections)
 
     def lethe(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-        """Run `lethe` in the workspace; `options` may hold `text`, given on standard input."""
+        """Run `lethe` in the workspace; `options` may hold `text` for standard input, and `log`."""
         return run((str(BIN / "lethe"), *arguments), self.root, self.connections, **options)
 
     def copied(self, root: Path) -> Shop:
@@ -112,7 +112,7 @@ class Shop:
 
 
 def run(
-    command: Sequence[str], folder: Path, connections: Path, text: str = ""
+    command: Sequence[str], folder: Path, connections: Path, text: str = "", log: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in `folder` under the watch; never raises for its exit code.
 
@@ -121,7 +121,7 @@ def run(
     return subprocess.run(
         (*apart(), *command),
         cwd=folder,
-        env=environment(connections),
+        env={**environment(connections), **({"LETHE_LOG": log} if log else {})},
         input=text,
         capture_output=True,
         text=True,

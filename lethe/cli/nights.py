@@ -38,8 +38,9 @@ def night(workspace: Workspace, if_asked: bool) -> dict[str, Any]:
         if not waiting_for_a_night(workspace):
             return {"outcome": "nothing to do", "text": "no request waits for a night"}
     from flows.own_server import own_server
+    from lethe.nights.saying.screen import screen
 
-    with own_server() as ready:
+    with screen(), own_server() as ready:
         from flows.retrain import retrain
         from lethe.adapters.packing.connecting import import_ahead
 
@@ -60,8 +61,9 @@ def experiment(
 
     chosen(workspace, overrides, data_version)  # a slip is told before anything is started
     from flows.own_server import own_server
+    from lethe.nights.saying.screen import screen
 
-    with own_server() as ready:
+    with screen(), own_server() as ready:
         from flows.experiment import experiment as flow
 
         ready()

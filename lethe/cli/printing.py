@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from lethe.nights.saying import events
+
 
 def answer(result: Mapping[str, Any] | None, as_json: bool) -> None:
     """Print a command's result on standard output; a `text` entry is what people read."""
@@ -36,7 +38,10 @@ def failure(
     else:
         if summary is not None:
             answer(summary, as_json=False)
-        click.echo(f"lethe: {message}", err=True)
+        if events.as_json():
+            events.failed(message, exit_code)
+        else:
+            click.echo(f"lethe: {message}", err=True)
 
 
 def plain(value: Any) -> str:

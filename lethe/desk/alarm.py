@@ -20,7 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from lethe.errors import BadConfiguration, LetheError
 from lethe.estate.workspace import Workspace
-from lethe.nights.frame import say
+from lethe.nights.saying.events import say
 from lethe.reports.requests import counts, warning
 from lethe.stages import opening
 

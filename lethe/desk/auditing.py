@@ -22,7 +22,8 @@ from lethe.gate.proof.retained import histories, rebuild
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.nights.desk import Desk
-from lethe.nights.frame import apart, say
+from lethe.nights.frame import apart
+from lethe.nights.saying.events import say
 from lethe.nights.tuning import finite
 from lethe.reports.audit.page import render
 from lethe.solutions.factors import Manifest, Solution, read_solution

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,22 +19,9 @@ from lethe.errors import Busy
 from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
 from lethe.nights.renaming.rotating import end_cut_off
+from lethe.nights.saying.events import checked, say, speaking
 from lethe.params import Params
 from lethe.stages import opening
-
-STEPS = (
-    "intake",
-    "purge",
-    "version",
-    "split",
-    "tune",
-    "train",
-    "record",
-    "verify",
-    "promote",
-    "retire",
-    "report",
-)
 
 
 @dataclass(frozen=True)
@@ -89,13 +75,6 @@ class Night:
         self.note(data_version=data_version)
 
 
-def say(step: str, text: str) -> None:
-    """One line of progress on standard error: time, step and what it does. Never an id."""
-    number = f"{STEPS.index(step) + 1:>2}/{len(STEPS)}" if step in STEPS else "     "
-    clock = datetime.now(UTC).strftime("%H:%M:%S")
-    print(f"{clock} {number} {step:<8} {text}", file=sys.stderr, flush=True)
-
-
 @contextlib.contextmanager
 def under_way(folder: str) -> Iterator[Night]:
     """Hold the night's lock, open or take up its run, and wipe the private folders around it.
@@ -108,6 +87,7 @@ def under_way(folder: str) -> Iterator[Night]:
     """
     workspace = Workspace.find(Path(folder))
     settle(workspace)
+    checked()
     dvc_commands.start_ahead()
     params = opening.open_params(workspace)
     with locked(workspace.night_lock, params.night.wait_seconds):
@@ -129,10 +109,11 @@ def under_way(folder: str) -> Iterator[Night]:
             noted["run"] = runs.open_night(noted["name"], {})
             write_json(workspace.journal, noted)
         night = Night(str(workspace.root), noted["name"], int(noted["started"]), resumed)
-        say("night", f"of {night.name} {'taken up again' if resumed else 'begins'}")
         failure: BaseException | None = None
         try:
-            yield night
+            text = f"of {night.name} {'taken up again' if resumed else 'begins'}"
+            with speaking(f"night {night.name}", text):
+                yield night
         except BaseException as error:
             failure = error
             raise

@@ -21,8 +21,9 @@ from lethe.nights import judging, telling, training, tuning
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
-from lethe.nights.frame import Night, say
+from lethe.nights.frame import Night
 from lethe.nights.review import describing
+from lethe.nights.saying.events import say
 from lethe.nights.training import Trained
 from lethe.nights.tuning import Tuned, finite
 from lethe.stages import opening, reproducing
@@ -43,7 +44,8 @@ def intake(night: Night) -> dict[str, int]:
         say("intake", f"promotion of version {version}, cut off by a kill, was undone")
     _canaries(night)
     found = reproducing.take_in(night.workspace, night.params())
-    say("intake", f"{found['files']} files, register at position {found['register_position']}")
+    text = f"{found['files']} files, register at position {found['register_position']}"
+    say("intake", text, found)
     return found
 
 
@@ -59,8 +61,9 @@ def purge(night: Night) -> dict[str, Any]:
     """Steps 1 and 2: rows in, erased users out."""
     done = reproducing.purge(night.workspace, night.name)
     if done["purge"]:
-        rows, out = done["intake"], done["purge"]
-        say("purge", f"{rows['rows_new']} rows new, {out['rows']} rows of {out['users']} users out")
+        new, out = done["intake"]["rows_new"], done["purge"]
+        text = f"{new} rows new, {out['rows']} rows of {out['users']} users out"
+        say("purge", text, {"rows_new": new, "rows_out": out["rows"], "users_out": out["users"]})
     return done
 
 
@@ -68,7 +71,9 @@ def version(night: Night) -> dict[str, Any]:
     """Step 3: the data version, pushed and catalogued."""
     made = reproducing.version(night.workspace, night.params(), opening.now())
     night.works_on(made.digest)
-    say("version", f"{made.digest[:12]}: {made.rows} rows, {made.users} users, {made.items} items")
+    sizes = {"rows": made.rows, "users": made.users, "items": made.items}
+    text = ", ".join(f"{count} {name}" for name, count in sizes.items())
+    say("version", f"{made.digest[:12]}: {text}", sizes)
     return asdict(made)
 
 
@@ -76,7 +81,8 @@ def split(night: Night) -> dict[str, Any]:
     """Step 4: the training set and its windows."""
     made = reproducing.split(night.workspace, night.params())
     windows = ", ".join(f"{name} {rows}" for name, rows in made["windows"].items())
-    say("split", f"{windows}; {made['excluded_users']} users kept out of training")
+    text = f"{windows}; {made['excluded_users']} users kept out of training"
+    say("split", text, {**made["windows"], "excluded_users": made["excluded_users"]})
     return made
 
 
@@ -160,7 +166,8 @@ def train(night: Night, version: Mapping[str, Any], tuned: list[Tuned]) -> Train
         (head.position, head.digest),
         judging.champion_manifest(desk),
     )
-    say("train", f"{made.recipe} leads with {made.metrics[made.metric]:.4f}")
+    value = made.metrics[made.metric]
+    say("train", f"{made.recipe} leads with {value:.4f}", {"recipe": made.recipe, "value": value})
     return made
 
 
@@ -186,7 +193,7 @@ def record(night: Night, version: Mapping[str, Any], tuned: list[Tuned], trained
     runs.describe(
         night.run, describing.run_description(night.name, trained, tuned, version, number)
     )
-    say("record", f"solution version {number}")
+    say("record", f"solution version {number}", {"version": number})
     return number
 
 
@@ -205,7 +212,9 @@ def verify(night: Night, number: int) -> dict[str, Any]:
         night.run, {"verdict": certificate.verdict, "certificate_digest": certificate.digest}
     )
     for layer in report.layers:
-        say("verify", f"{layer.layer}: {'passed' if layer.passed else 'FAILED'} ({layer.value})")
+        word = "passed" if layer.passed else "FAILED"
+        told = {"layer": layer.layer, "outcome": word}
+        say("verify", f"{layer.layer}: {word} ({layer.value})", told)
     facts = {"digest": certificate.digest, **certificate.predicate, "clouds": report.clouds()}
     night.note(examined={"version": number, "facts": facts})
     if report.verdict is not Verdict.VERIFIED:
@@ -222,7 +231,7 @@ def promote(night: Night, number: int, trained: Trained) -> dict[str, Any]:
     desk = _desk(night)
     suppressing.refresh(desk)
     done = judging.promote_version(desk, number, trained.accepted, trained.reasons)
-    say("promote", f"version {done.version} is champion")
+    say("promote", f"version {done.version} is champion", {"version": done.version})
     return {"version": done.version, "previous": done.previous, "position": done.head.position}
 
 
@@ -234,6 +243,7 @@ def retire(night: Night) -> dict[str, Any]:
         f"{done['versions']} solution and {done['data_versions']} data versions destroyed, "
         f"{done['rewritten']} rewritten, "
         f"{done['closed'] + done['not_found']} requests closed, {done['waiting']} waiting",
+        {name: count for name, count in done.items() if isinstance(count, int)},
     )
     return done
 

@@ -26,7 +26,7 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.windows import SNAPSHOT, HeldOut, HeldOutWindow, TrainingSet
-from lethe.nights.frame import say
+from lethe.nights.saying.events import iterated, say
 from lethe.params import Params
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import Learned
@@ -134,6 +134,7 @@ def tune_recipe(  # noqa: PLR0913
         def progress(iteration: int, learned: Learned) -> None:
             nonlocal ran
             ran = iteration
+            iterated(ran)
             if every and iteration % every == 0:
                 report(iteration, score(learned).means[metric])
 
@@ -194,7 +195,20 @@ def heard(
         )
         value = "-" if trial.value is None else f"{trial.value:.4f}"
         place = f"{trial.number + 1}/{params.tuning.trials}"
-        say("tune", f"{name} trial {place}: {trial.state} {value}")
+        say(
+            "tune",
+            f"{name} trial {place}: {trial.state} {value}",
+            {
+                "recipe": name,
+                "trial": trial.number + 1,
+                "trials": params.tuning.trials,
+                "outcome": trial.state,
+                "value": trial.value,
+                "iterations": trial.iterations,
+            },
+            event="trial",
+            seconds=trial.seconds,
+        )
 
     return hear
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lethe.durable import read_json
-from lethe.nights.frame import STEPS
+from lethe.nights.saying.events import STEPS
 from lethe.solutions.factors import artifact_digest
 from tests.nights import shop
 from tests.nights.conftest import Place, Saved

@@ -17,7 +17,8 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import compare
-from lethe.nights.frame import apart, say
+from lethe.nights.frame import apart
+from lethe.nights.saying.events import say
 from lethe.nights.tuning import TRIAL_FACTS, Window
 from lethe.params import Params
 from lethe.solutions.recipes import RECIPES, recipe

@@ -17,7 +17,8 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import build
 from lethe.nights import training, tuning
-from lethe.nights.frame import apart, say
+from lethe.nights.frame import apart
+from lethe.nights.saying.events import checked, say, speaking
 from lethe.nights.tuning import finite
 from lethe.params import Params, as_flat
 from lethe.stages import opening
@@ -41,7 +42,11 @@ def run(folder: str, overrides: Sequence[str], data_version: str | None) -> dict
     settle(workspace)
     params, digest = chosen(workspace, overrides, data_version)
     name = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    with apart(workspace, name.replace(" ", "-"), params.night.wait_seconds) as place:
+    checked()
+    with (
+        apart(workspace, name.replace(" ", "-"), params.night.wait_seconds) as place,
+        speaking(f"{EXPERIMENT}{name}"),
+    ):
         return _run(workspace, params, digest, name, place, overrides)
 
 
@@ -125,7 +130,8 @@ def training_set(workspace: Workspace, params: Params, digest: str, place: Path)
         opening.open_canaries(workspace, keys).pseudonyms(),
         keys.generation,
     )
-    say("split", f"{receipt.rows} rows, {receipt.users} users, {receipt.items} items")
+    sizes = {"rows": receipt.rows, "users": receipt.users, "items": receipt.items}
+    say("split", ", ".join(f"{count} {name}" for name, count in sizes.items()), sizes)
     return receipt.digest
 
 
