@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from flows.killed import living
+from flows.shown import artifacts
 from flows.tasks import scrubbed
 from lethe.desk.experiments import experimenting
 
@@ -42,4 +43,6 @@ def experiment(
     """
     changed = [*(overrides or []), *([] if trials is None else [f"tuning.trials={trials}"])]
     with living(workspace):
-        return dict(search(workspace, changed, data_version))
+        result = dict(search(workspace, changed, data_version))
+        artifacts.experiment(result)
+        return result

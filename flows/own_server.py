@@ -22,6 +22,12 @@ from lethe.errors import OutsideFailure
 _MODULE = "flows.own_server"
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 5.0
+_PASSING: set[str] = set()  # addresses of servers that this process started
+
+
+def passes(address: str) -> bool:
+    """Whether the server at `address` was started here, and ends with the command."""
+    return address in _PASSING
 
 
 @contextlib.contextmanager
@@ -68,16 +74,19 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
                 port = told.readline().strip()
             if not port.isdigit():
                 raise OutsideFailure("Prefect's server did not start")
+            address = f"http://{_HOST}:{port}/api"
             ours = {
-                PREFECT_API_URL: f"http://{_HOST}:{port}/api",
+                PREFECT_API_URL: address,
                 PREFECT_API_AUTH_STRING: password,
                 # Nobody watches a server that lives as long as its flow, and each flow waits a
                 # second for the thread of its heartbeat.
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
             }
+            _PASSING.add(address)
             with temporary_settings(ours):
                 yield lambda: _await(int(port), wait_seconds)
         finally:
+            _PASSING.clear()
             line.close()
             _stop(child)
 

@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows import tasks
 from flows.killed import living
+from flows.shown import artifacts
 from lethe.desk.alarm import watched
 from lethe.errors import LetheError
 from lethe.nights import steps
@@ -21,7 +22,12 @@ def retrain(workspace: str = ".") -> dict[str, Any]:
     A refusal or a failure leaves the champion where it is; what can still be forgotten is
     forgotten and reported, and then the night ends with that error.
     """
-    with living(workspace), watched(workspace), under_way(workspace) as night:
+    with (
+        living(workspace),
+        watched(workspace),
+        under_way(workspace) as night,
+        artifacts.progress(night.params().name),
+    ):
         told: dict[str, Any] = {}
         failure: LetheError | None = None
         try:
@@ -33,6 +39,7 @@ def retrain(workspace: str = ".") -> dict[str, Any]:
         except LetheError as error:
             failure = failure or error
         result = tasks.report(night, told, failure)
+        artifacts.night(night.params().name, result)
         steps.conclude(told, failure, result)
         return result
 

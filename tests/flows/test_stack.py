@@ -5,6 +5,7 @@ Every process is real. PostgreSQL comes from the system's packages; without them
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -84,6 +85,7 @@ def test_a_killed_night_and_the_next_one_end_with_exactly_one_promotion(
     stack.until(lambda: stack.state(again["id"]) in {"COMPLETED", "FAILED", "CANCELLED"}, 180)
     assert stack.state(again["id"]) == "COMPLETED", stack.logs()
 
+    _its_artifacts_tell_progress_funnel_leaderboard_and_certificate(stack, again["id"])
     register = Register.open(stack.settings()["LETHE_REGISTER_URL"])
     assert [promotion.state for promotion in register.promotions()] == ["done"]
     assert _champion(stack) == "1"
@@ -100,6 +102,32 @@ def test_a_killed_night_and_the_next_one_end_with_exactly_one_promotion(
     told = stack.connections.read_text().splitlines()
     assert len(told) > 10
     assert [line for line in told if line.startswith("FAR")] == []
+
+
+def _its_artifacts_tell_progress_funnel_leaderboard_and_certificate(stack: Stack, run: str) -> None:
+    """That nobody is named in them is looked for in the servers' files."""
+    of_the_run = {"flow_run_id": {"any_": [run]}}
+    status, found = stack.prefect("/artifacts/filter", "POST", {"artifacts": of_the_run})
+    assert status == 200
+    told = {artifact["key"]: artifact for artifact in found}
+    name = yaml.safe_load(stack.workspace.params.read_text())["name"]
+    progress, funnel, board, certificate = (
+        told.pop(f"{name}-{what}") for what in ("progress", "funnel", "leaderboard", "certificate")
+    )
+    assert told == {}
+    assert (progress["type"], progress["data"], progress["description"]) == (
+        "progress", 100, "ended",
+    )  # fmt: skip
+    facts = read_json(max(stack.workspace.reports.glob("????-*.json")))
+    rows = json.loads(funnel["data"])
+    assert {"part": "training", "step": "Train", "rows": facts["split"]["windows"]["train"]} in rows
+    places = [row["place"] for row in json.loads(board["data"])]
+    assert places == sorted(places)
+    assert len(places) == 3
+    assert certificate["type"] == "markdown"
+    assert facts["certificate"]["digest"] in certificate["data"]
+    assert f"> {facts['certificate']['claim']}" in certificate["data"]
+    assert "## Proved: all 6 layers" in certificate["data"]
 
 
 def _nobody_without_a_password(stack: Stack) -> None:

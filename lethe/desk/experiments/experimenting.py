@@ -146,6 +146,8 @@ def _compare(params: Params, place: Path, tuned: Sequence[tuning.Tuned]) -> dict
         for row in rows
     )
     return {
+        "shop": params.name,
+        "metric": params.promotion.metric,
         "winner": winner.recipe,
         "best": best,
         "studies": {entry.recipe: entry.study for entry in tuned},

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -38,6 +38,8 @@ FORM: Final = "LETHE_LOG"
 _FORMS: Final = ("", "text", "json")
 
 Counts = Mapping[str, int | float | str | None]
+Hear = Callable[[str, str, Counts], None]
+"""Called with step, event and counts."""
 
 
 class Screen(Protocol):
@@ -56,6 +58,14 @@ class _Speaking:
 
     night: str | None = None
     screen: Screen | None = None
+    ears: tuple[Hear, ...] = ()
+
+    def hear(self, step: str, event: str, counts: Counts) -> None:
+        """Tell everybody who listens."""
+        if self.screen is not None:
+            self.screen.happened(step, event, counts)
+        for ear in self.ears:
+            ear(step, event, counts)
 
 
 _speaking = _Speaking()
@@ -71,24 +81,22 @@ def say(
 ) -> None:
     """Say one line: time, step and what it does. The rest is told to machines beside it."""
     told = counts or {}
-    if as_json():
-        _write(step, event, text=text, seconds=seconds, counts=told)
-        return
     number = f"{STEPS.index(step) + 1:>2}/{len(STEPS)}" if step in STEPS else "     "
     line = f"{datetime.now(UTC):%H:%M:%S} {number} {step:<8} {text}"
-    if (screen := _speaking.screen) is None:
+    if as_json():
+        _write(step, event, text=text, seconds=seconds, counts=told)
+    elif _speaking.screen is None:
         print(line, file=sys.stderr, flush=True)
-        return
-    screen.line(line)
-    screen.happened(step, event, told)
+    else:
+        _speaking.screen.line(line)
+    _speaking.hear(step, event, told)
 
 
 def note(step: str, event: str, seconds: float | None = None, error: str | None = None) -> None:
     """Tell machines, and a screen, what people are not told in a line of its own."""
     if as_json():
         _write(step, event, seconds=seconds, error=error)
-    elif _speaking.screen is not None:
-        _speaking.screen.happened(step, event, {})
+    _speaking.hear(step, event, {})
 
 
 def iterated(iterations: int) -> None:
@@ -139,6 +147,16 @@ def shown_on(screen: Screen) -> Iterator[None]:
         yield
     finally:
         _speaking.screen = before
+
+
+@contextlib.contextmanager
+def heard_by(ear: Hear) -> Iterator[None]:
+    """Call `ear` for each event during the block."""
+    before, _speaking.ears = _speaking.ears, (*_speaking.ears, ear)
+    try:
+        yield
+    finally:
+        _speaking.ears = before
 
 
 def failed(message: str, exit_code: int) -> None:

@@ -24,7 +24,7 @@ class Standing:
     """Where a night is, in one line; `clock` gives seconds."""
 
     clock: Callable[[], float] = time.monotonic
-    step: str = ""
+    step: str = "starting"
     known: dict[str, Any] = field(default_factory=dict)
     best: float = -math.inf
     began: float = field(init=False)

@@ -1,0 +1,1 @@
+"""A night in a few tables and words, for pages that are not ours."""
