@@ -9,6 +9,8 @@ from pathlib import Path
 from lethe.durable import read_json, write_json
 from lethe.errors import ArtifactCorrupt
 
+_FORMAT = 1
+
 
 @dataclass(frozen=True)
 class DataVersion:
@@ -41,12 +43,16 @@ class Catalogue:
         """The retained versions, the oldest first.
 
         Raises:
-            ArtifactCorrupt: the file is not a catalogue.
+            ArtifactCorrupt: the file is not a catalogue, or one of another format.
         """
         if not self.path.exists():
             return ()
         try:
-            entries = read_json(self.path)["versions"]
+            found = read_json(self.path)
+            entries, written = found["versions"], found["format"]
+            if written != _FORMAT:
+                said = f"is of format {written}, and this Lethe reads format {_FORMAT}"
+                raise ArtifactCorrupt(f"{self.path.name} {said}")
             return tuple(
                 DataVersion(**{**entry, "formerly": tuple(entry.get("formerly", ()))})
                 for entry in entries
@@ -92,4 +98,4 @@ class Catalogue:
 
     def _write(self, versions: Iterable[DataVersion]) -> None:
         entries = sorted(versions, key=lambda v: v.created)
-        write_json(self.path, {"format": 1, "versions": [asdict(v) for v in entries]})
+        write_json(self.path, {"format": _FORMAT, "versions": [asdict(v) for v in entries]})
