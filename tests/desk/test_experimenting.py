@@ -11,9 +11,11 @@ from lethe.desk.experiments import experimenting
 from lethe.desk.reviewing import status
 from lethe.desk.rights import enter
 from lethe.errors import BadConfiguration, Busy, RecipeFailed
+from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action
 from lethe.nights.frame import apart, under_way
+from lethe.stages import opening
 from tests.watched import Shop
 
 
@@ -76,9 +78,14 @@ def test_one_experiment_runs_at_a_time_and_a_night_leaves_it_alone(shop: Shop) -
 
 def test_a_night_removes_what_a_killed_experiment_left(shop: Shop) -> None:
     (shop.root / ".lethe" / "experiments" / "dead" / "training").mkdir(parents=True)
+    workspace = Workspace.find(shop.root)
+    settle(workspace)
+    runs = opening.open_solutions(workspace, opening.open_params(workspace)).runs
+    dead = runs.open_night("experiment 2020-01-01 00:00:00 0000", {}, "experiment dead")
 
     with under_way(str(shop.root)):
         assert leftovers(shop) == []
+        assert runs.client.get_run(dead).info.status == "KILLED"
 
 
 def test_two_experiments_of_one_second_are_two_runs(

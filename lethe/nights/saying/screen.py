@@ -94,4 +94,5 @@ def screen() -> Iterator[None]:
         redirect_stderr=False,
     )
     with live, shown_on(Terminal(live, standing)):
+        live.console.show_cursor()  # whoever is killed cannot give it back
         yield
