@@ -32,31 +32,49 @@ def read(name: str, data: Path) -> InteractionMatrix:
     return training_set(name, data).matrix("all")
 
 
-def training_set(name: str, data: Path) -> TrainingSet:
-    """A data set through intake, shards and snapshot."""
-    sections: dict[str, Any] = {"intake": {}, "training": {}}
+def training_set(name: str, data: Path, **rules: Any) -> TrainingSet:
+    """A data set through intake, shards and snapshot; `rules` overrides section `training`."""
     with tempfile.TemporaryDirectory() as folder:
-        landing = Path(folder) / "landing"
-        landing.mkdir()
-        if name == "shop":
-            sample.write_history(landing, 120, 20240301)
-        else:
-            example = ROOT / "examples" / f"{name}.params.yaml"
+        return TrainingSet.read(training_folder(name, data, Path(folder), **rules))
+
+
+def training_folder(
+    name: str, data: Path, folder: Path, days: int | None = None, **rules: Any
+) -> Path:
+    """The same as a folder under `folder`; of `days`, only the last files of a day each."""
+    sections, store = shards(name, data, folder, days)
+    into = folder / "training"
+    made = SnapshotRules.model_validate(sections["training"] | rules)
+    build(store, frozenset(), made, into, 0, "")
+    return into
+
+
+def shards(
+    name: str, data: Path, folder: Path, days: int | None = None
+) -> tuple[dict[str, Any], ShardStore]:
+    """Sections `intake` and `training` of a data set's example, and its interactions."""
+    sections: dict[str, Any] = {"intake": {}, "training": {}}
+    landing = folder / "landing"
+    landing.mkdir()
+    if name == "shop":
+        sample.write_history(landing, 120, 20240301)
+    else:
+        example = ROOT / "examples" / f"{name}.params.yaml"
+        if example.is_file():
             sections = yaml.safe_load(example.read_text(encoding="utf-8"))
-            for path in (data / name).iterdir():
-                shutil.copy(path, landing / path.name)
-        rules = IntakeRules.model_validate(sections["intake"])
-        store = ShardStore(Path(folder) / "interactions")
-        with store.batch() as batch:
-            for table in _tables(landing, rules):
-                batch.add(table)
-        for file in survey(landing, rules):
-            if isinstance(file, LandedFile) and file.kind == "items":
-                store.put_attributes("items", read_attributes(file, rules, "items"))
-        store.seal(0, "0" * 64)
-        into = Path(folder) / "training"
-        build(store, frozenset(), SnapshotRules.model_validate(sections["training"]), into, 0, "")
-        return TrainingSet.read(into)
+        files = sorted((data / name).iterdir())
+        for path in files if days is None else files[-days:]:
+            shutil.copy(path, landing / path.name)
+    rules = IntakeRules.model_validate(sections["intake"])
+    store = ShardStore(folder / "interactions")
+    with store.batch() as batch:
+        for table in _tables(landing, rules):
+            batch.add(table)
+    for file in survey(landing, rules):
+        if isinstance(file, LandedFile) and file.kind == "items":
+            store.put_attributes("items", read_attributes(file, rules, "items"))
+    store.seal(0, "0" * 64)
+    return sections, store
 
 
 def _tables(landing: Path, rules: IntakeRules) -> Iterator[pa.Table]:
