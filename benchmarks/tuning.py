@@ -53,8 +53,8 @@ METRIC = "normalized_discounted_cumulative_gain_at_10"
 THREADS, NEAR = 2, 0.99
 SETS = ("ml-100k", "shop", "online-retail, 90 days", "online-retail", "personalize-sample")
 HEAD = (
-    "| Data | Who | validation: least / median / most | times Lethe's | seconds to 99 % of the best "
-    "| times Lethe's | test (95 %) | trials |"
+    "| Data | Who | validation: least / median / most | times Lethe's "
+    "| seconds to 99 % of the best | times Lethe's | test (95 %) | trials |"
 )
 NAMES = {
     "lethe": "**Lethe**",
@@ -183,6 +183,11 @@ def tested(found: Sequence[Evaluation | None]) -> str:
     return f"{middle.means[METRIC]:.4f} ({low:.4f} to {high:.4f})"
 
 
+def times(ratio: float) -> str:
+    """A ratio to Lethe's; nothing where one of the two never came there."""
+    return f"{ratio:.3f}" if np.isfinite(ratio) and ratio > 0 else "-"
+
+
 def rows(name: str, split: Split, runs: Mapping[str, list[Run]]) -> Iterator[str]:
     """The lines of one data set, Lethe's first."""
     seeds = range(len(next(iter(runs.values()))))
@@ -191,10 +196,9 @@ def rows(name: str, split: Split, runs: Mapping[str, list[Run]]) -> Iterator[str
     ours = {seed: run.best for seed, run in enumerate(runs["lethe"])}
     for who, found in runs.items():
         quality = median(run.best / ours[seed] for seed, run in enumerate(found))
-        ratio = median(spent[who]) / median(spent["lethe"])
         cells = (
-            name, NAMES[who], three([run.best for run in found], ".4f"), f"{quality:.3f}",
-            three(spent[who], ".1f"), f"{ratio:.2f}" if np.isfinite(ratio) else "-",
+            name, NAMES[who], three([run.best for run in found], ".4f"), times(quality),
+            three(spent[who], ".1f"), times(median(spent[who]) / median(spent["lethe"])),
             tested([run.test for run in found]), three([run.trials for run in found], ".0f"),
         )  # fmt: skip
         yield f"| {' | '.join(cells)} |"
@@ -202,7 +206,7 @@ def rows(name: str, split: Split, runs: Mapping[str, list[Run]]) -> Iterator[str
         validation, test = split.baseline(baseline)
         value = validation.means[METRIC]
         yield (
-            f"| {name} | {baseline} | {value:.4f} | {value / median(ours.values()):.3f} | | | "
+            f"| {name} | {baseline} | {value:.4f} | {times(value / median(ours.values()))} | | | "
             f"{tested([test])} | |"
         )
 

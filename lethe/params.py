@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
@@ -20,7 +27,7 @@ from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
 from lethe.interactions.training.snapshot import SnapshotRules
-from lethe.solutions.recipes import RECIPES, Dimension, recipe
+from lethe.solutions.recipes import RECIPES, Choice, Dimension, recipe
 
 # The safe loader, in C where it was built: each step of a night reads params.yaml anew.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +52,9 @@ class TuningRules(Section):
     value is a categorical of one.
     `trials` counts per recipe; `minutes` (per recipe) ends a study early and makes its result
     depend on the machine's speed. Trials are scored on `sample_users` users of the validation
-    window every `report_every` iterations; 0 scores only the end.
+    window every `report_every` iterations; 0 scores only the end. `shortened` maps a recipe's name
+    to hyper-parameters that every trial is fitted with in place of its own, to be quick; the best
+    trial is then fitted as it is, and its value measured again.
     """
 
     recipes: dict[str, dict[str, Dimension]]
@@ -53,6 +62,7 @@ class TuningRules(Section):
     minutes: float | None = Field(default=None, gt=0)
     sample_users: int = Field(default=1_000, ge=10)
     report_every: int = Field(default=2, ge=0, le=1_000)
+    shortened: dict[str, dict[str, Choice]] = Field(default_factory=dict)
     study: StudyRules = StudyRules()
 
     @field_validator("recipes")
@@ -69,6 +79,21 @@ class TuningRules(Section):
             if searched.baseline:
                 raise ValueError(f"{name} is a baseline: it is scored, and never tuned or promoted")
         return {name: space or dict(recipe(name).space) for name, space in recipes.items()}
+
+    @model_validator(mode="after")
+    def _shortens_what_is_fixed(self) -> Self:
+        """A searched hyper-parameter that no trial is fitted with would be chosen blindly."""
+        for name, values in self.shortened.items():
+            fixed = {key: Dimension(kind="categorical", choices=(values[key],)) for key in values}
+            try:
+                recipe(name).check_space(fixed)
+            except BadConfiguration as error:
+                raise ValueError(f"shortened: {error}") from None
+            space = self.recipes.get(name, {})
+            for key in sorted(values.keys() & space.keys()):
+                if len(set(space[key].corners())) > 1:
+                    raise ValueError(f"shortened: {name}: {key} is searched, so trials need it")
+        return self
 
 
 class RetentionRules(Section):

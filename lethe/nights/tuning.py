@@ -29,7 +29,7 @@ from lethe.interactions.training.windows import SNAPSHOT, HeldOut, HeldOutWindow
 from lethe.nights.saying.events import iterated, say
 from lethe.params import Params
 from lethe.solutions.environment import environment
-from lethe.solutions.factors import Learned
+from lethe.solutions.learned import Learned, Progress
 from lethe.solutions.recipes import recipe
 
 Hyperparameters = Mapping[str, Any]
@@ -41,6 +41,8 @@ TRIAL_FACTS = frozenset({"seed", "split"})
 @dataclass(frozen=True)
 class Tuned:
     """The best that one study found. `value` is the objective on the validation window.
+
+    Where trials were shortened, `value` is that of the best fitted as it is.
 
     `importances` are shares by hyper-parameter: see `lethe.adapters.studies.importances`.
     """
@@ -90,6 +92,7 @@ def study_name(name: str, params: Params, training_digest: str) -> str:
         "metric": params.promotion.metric,
         "sample": params.tuning.sample_users,
         "report": params.tuning.report_every,
+        "shortened": params.tuning.shortened.get(name, {}),
         "seed": params.seed,
         "environment": environment(),
     }
@@ -118,15 +121,19 @@ def tune_recipe(  # noqa: PLR0913
     """Search one recipe's space on the validation window, `first` (or its defaults) first.
 
     Raises:
-        RecipeFailed: every trial failed.
+        RecipeFailed: every trial failed, or the best of shortened ones when it was fitted whole.
     """
     window = Window.read(training, "validation")
     users = window.sample(params.tuning.sample_users, params.seed)
     metric, every = params.promotion.metric, params.tuning.report_every
-    chosen = recipe(name)
+    chosen, shortened = recipe(name), params.tuning.shortened.get(name, {})
 
     def score(learned: Learned) -> Evaluation:
         return window.evaluate(learned, users)
+
+    def fitted(values: Hyperparameters, progress: Progress | None = None) -> Learned:
+        hyperparameters = chosen.hyperparameters.model_validate(dict(values))
+        return chosen.fit(window.matrix, hyperparameters, params.seed, progress)
 
     def objective(values: Hyperparameters, report: Report) -> TrialScore:
         ran = 0
@@ -138,9 +145,7 @@ def tune_recipe(  # noqa: PLR0913
             if every and iteration % every == 0:
                 report(iteration, score(learned).means[metric])
 
-        hyperparameters = chosen.hyperparameters.model_validate(dict(values))
-        learned = chosen.fit(window.matrix, hyperparameters, params.seed, progress)
-        means = score(learned).means
+        means = score(fitted({**values, **shortened}, progress)).means
         told = {key: float(value) for key, value in means.items()}
         return TrialScore(means[metric], {**told, ITERATIONS: float(ran)})
 
@@ -157,12 +162,15 @@ def tune_recipe(  # noqa: PLR0913
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )
+    value = found.best_value
+    if shortened:  # recipes are chosen between by what a winner is worth, not by what was hurried
+        value = float(score(fitted(found.best_params)).means[metric])
     states = [trial.state for trial in found.trials]
     return Tuned(
         recipe=name,
         study=study,
         hyperparameters=dict(found.best_params),
-        value=found.best_value,
+        value=value,
         trials=len(states),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
