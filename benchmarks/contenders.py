@@ -11,6 +11,7 @@ is better than all before it, by the contender's own measure, is kept with its f
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -82,6 +83,8 @@ def lethe(clock: Clock) -> None:
 
     Kept trials are fitted again, off the clock, as the winner would be.
     """
+    for tool in ("implicit.cpu.als", "optuna.storages._rdb.storage", "optuna.importance"):
+        importlib.import_module(tool)  # imports are nobody's time
     from lethe.adapters.studies import TrialRecord
     from lethe.interactions.training.windows import TrainingSet
     from lethe.nights.tuning import tune_recipe
@@ -133,7 +136,7 @@ def searched(clock: Clock, objective: Callable[[Any], float]) -> None:
 
 def optuna_over_implicit(clock: Clock) -> None:
     """implicit's ALS with its 15 iterations, scored by its own evaluation on all users."""
-    import optuna  # noqa: F401 - imports are nobody's time
+    importlib.import_module("optuna.samplers")  # imports are nobody's time
     from implicit.cpu.als import AlternatingLeastSquares
     from implicit.evaluation import ranking_metrics_at_k
 

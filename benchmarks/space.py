@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.datasets import training_set  # noqa: E402
 from benchmarks.page import put  # noqa: E402
 from lethe.gate.scoring.evaluation import evaluate  # noqa: E402
-from lethe.interactions.training.windows import HeldOutWindow, TrainingSet  # noqa: E402
+from lethe.interactions.training.splits import HeldOutWindow  # noqa: E402
+from lethe.interactions.training.windows import TrainingSet  # noqa: E402
 from lethe.solutions import lightfm  # noqa: E402
 from lethe.solutions.als import AlsHyperparameters, fit  # noqa: E402
 from lethe.solutions.learned import Learned  # noqa: E402

@@ -25,7 +25,8 @@ from lethe.durable import read_json, sha256_json, write_json
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.interactions.training.windows import SNAPSHOT, HeldOut, HeldOutWindow, TrainingSet
+from lethe.interactions.training.splits import HeldOutWindow
+from lethe.interactions.training.windows import SNAPSHOT, HeldOut, TrainingSet
 from lethe.nights.saying.events import iterated, say
 from lethe.params import Params
 from lethe.solutions.environment import environment

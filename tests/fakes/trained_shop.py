@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lethe.interactions.training.snapshot import build
+from lethe.interactions.training.snapshot import SnapshotRules, build
 from lethe.params import Params
 from tests.fakes.interaction_store import Event, InteractionStore
 from tests.solutions.histories import pseudonyms
@@ -39,8 +39,13 @@ def params(**changed: Any) -> Params:
     return Params.model_validate({**SMALL, **changed})
 
 
-def write_training(into: Path, users: int = 60, items: int = 32, days: int = 40) -> str:
-    """Users of four tastes who come every other day; the digest that names the set."""
+def write_training(
+    into: Path, users: int = 60, items: int = 32, days: int = 40, **rules: Any
+) -> str:
+    """Users of four tastes who come every other day; the digest that names the set.
+
+    `rules` overrides section `training`.
+    """
     draw = np.random.default_rng(3)
     people = pseudonyms(users)
     events: list[Event] = []
@@ -50,4 +55,5 @@ def write_training(into: Path, users: int = 60, items: int = 32, days: int = 40)
             item = 4 * int(draw.integers(items // 4)) + taste
             events.append((people[user], f"item-{item:02d}", 86_400 * day + user, "view", None))
     store = InteractionStore([events])
-    return build(store, frozenset(), params().training, into, 0, "ab" * 32).digest
+    chosen = SnapshotRules.model_validate({**SMALL["training"], **rules})
+    return build(store, frozenset(), chosen, into, 0, "ab" * 32).digest

@@ -156,7 +156,7 @@ def test_a_study_never_looks_at_the_test_window(
 ) -> None:
     """With another test window the study says exactly the same."""
     whole = TrainingSet.read(training[0])
-    before = whole.cuts.within("train+validation", whole.timestamp)
+    before = whole.within("train+validation")
     kept = replace(
         whole,
         user=whole.user[before],
@@ -174,8 +174,8 @@ def test_validation_comes_after_train_and_test_after_both(training: tuple[Path, 
     for window, learned in (("validation", "train"), ("test", "train+validation")):
         found = Window.read(training[0], window)  # type: ignore[arg-type]
         assert found.matrix.digest == data.matrix(learned).digest  # type: ignore[arg-type]
-        cut = data.cuts.validation if window == "validation" else data.cuts.test
-        held = set(data.timestamp[data.cuts.within(window, data.timestamp)].tolist())  # type: ignore[arg-type]
+        cut = data.split.record()[window]
+        held = set(data.timestamp[data.within(window)].tolist())  # type: ignore[arg-type]
         assert min(held) == cut
         assert found.held_out.csr.nnz
 

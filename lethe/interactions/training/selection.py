@@ -18,7 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from lethe.errors import TooFewInteractions
 from lethe.interactions.columns import EVENT_TYPE, EVENT_VALUE, ITEM, TIMESTAMP, USER
-from lethe.interactions.training.windows import MILLIONTHS, Cuts, Ints, Longs, Rows
+from lethe.interactions.training.splits import (
+    Cuts,
+    Ints,
+    LastOut,
+    Longs,
+    Rows,
+    Split,
+    SplitRule,
+    rows_of,
+)
+from lethe.interactions.training.windows import MILLIONTHS
 
 DROP_RULES = ("excluded", "event_weight", "event_value", "item_users", "user_items")
 
@@ -36,6 +46,7 @@ class SnapshotRules(BaseModel):
     minimum_user_items: int = Field(default=1, ge=1, le=10_000)
     minimum_item_users: int = Field(default=1, ge=1, le=10_000)
     maximum_weight: float = Field(default=10.0, ge=0.000001, le=1_000_000)
+    split: SplitRule = SplitRule()
     validation_share: float = Field(default=0.1, gt=0, le=0.4)
     test_share: float = Field(default=0.1, gt=0, le=0.4)
     minimum_interactions: int = Field(default=1000, ge=1)
@@ -102,14 +113,14 @@ _KEPT = pa.schema([(USER, _NAME), (ITEM, _NAME), (TIMESTAMP, pa.int64()), ("weig
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
-    """The kept rows, the cuts, and counts: rows dropped by rule, excluded users who had rows.
+    """The kept rows, their split, and counts: rows dropped by rule, excluded users who had rows.
 
     `people` is the kept rows without those of canaries. Whatever counts or cuts looks at these.
     """
 
     log: Log
     people: Log
-    cuts: Cuts
+    split: Split
     dropped: dict[str, int]
     excluded_users: int
 
@@ -131,7 +142,7 @@ def select(
     people = log.keep(~log.of(canaries)).ordered() if canaries else log
     _check_minimums(people, rules)
     counts = {rule: dropped[rule] for rule in DROP_RULES}
-    return Selection(log, people, _cuts(people.timestamp, rules), counts, excluded_users)
+    return Selection(log, people, _split(people, rules), counts, excluded_users)
 
 
 def _gather(
@@ -240,18 +251,26 @@ def _check_minimums(log: Log, rules: SnapshotRules) -> None:
         raise TooFewInteractions("too few interactions to train on", tuple(reasons))
 
 
+def _split(people: Log, rules: SnapshotRules) -> Split:
+    """Step 4; rows of `people` are in the order of time."""
+    last_out = rules.split.kind == "leave_last_out"
+    split = LastOut() if last_out else _cuts(people.timestamp, rules)
+    counts = rows_of(split, people.user, people.timestamp)
+    if empty := [window for window, count in counts.items() if count == 0]:
+        moments = len(np.unique(people.timestamp))
+        reason = (
+            f"{len(people.user)} interactions at {moments} moments leave no row for "
+            f"{', '.join(empty)}"
+        )
+        raise TooFewInteractions("they cannot be split into three windows", (reason,))
+    return split
+
+
 def _cuts(timestamp: Longs, rules: SnapshotRules) -> Cuts:
-    """Step 4; `timestamp` ascends."""
     rows = len(timestamp)
 
     def at(share: float) -> int:
         index = rows - math.floor(rows * share)
         return int(timestamp[index]) if index < rows else int(timestamp[-1]) + 1
 
-    cuts = Cuts(at(rules.validation_share + rules.test_share), at(rules.test_share))
-    empty = [window for window, count in cuts.rows(timestamp).items() if count == 0]
-    if empty:
-        moments = len(np.unique(timestamp))
-        reason = f"{rows} interactions at {moments} moments leave no row for {', '.join(empty)}"
-        raise TooFewInteractions("time cannot be split into three windows", (reason,))
-    return cuts
+    return Cuts(at(rules.validation_share + rules.test_share), at(rules.test_share))

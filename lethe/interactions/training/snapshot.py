@@ -10,11 +10,14 @@ every step is exact and none depends on the order of rows, files or threads.
 3. Drop each item with fewer than `minimum_item_users` distinct users. Then, counted on what is
    left, drop each user with fewer than `minimum_user_items` distinct items. Each filter runs
    once, in this order.
-4. Cuts: of the n kept timestamps t in ascending order (0-based, those of canaries left out), the
-   test cut is t[n - floor(n * test_share)] and the validation cut
+4. Split. With `global_time`, cuts: of the n kept timestamps t in ascending order (0-based, those
+   of canaries left out), the test cut is t[n - floor(n * test_share)] and the validation cut
    t[n - floor(n * (validation_share + test_share))], shares as Python floats; an index of n
    stands for t[n - 1] + 1. Windows: "train" is t < validation cut, "train+validation" is
    t < test cut, "all" is everything. Equal timestamps fall into the same window, the later one.
+   With `leave_last_out` there are no cuts and no shares: of each user's distinct timestamps the
+   last is test, the one before it validation and all earlier ones train; with two of them there
+   is no validation, and a single one is train.
 5. The matrix of a window: rows are the users with an interaction in it, columns the items, both
    in ascending order of their text by code point. A cell is
    float32(min(sum of millionths, round(maximum_weight * 1_000_000)) / 1_000_000): a sum of
@@ -32,7 +35,7 @@ every step is exact and none depends on the order of rows, files or threads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -45,6 +48,7 @@ from lethe.durable import replacing, sha256_file, write_bytes, write_json
 from lethe.errors import BadConfiguration
 from lethe.interactions.columns import ITEM, TIMESTAMP, USER
 from lethe.interactions.training.selection import InteractionStore, Log, SnapshotRules, select
+from lethe.interactions.training.splits import PARTITION, Ints, Rows, rows_of
 from lethe.interactions.training.windows import (
     FEATURES,
     FILES,
@@ -52,12 +56,8 @@ from lethe.interactions.training.windows import (
     ITEMS,
     MILLIONTHS,
     PAIRS,
-    PARTITION,
     SNAPSHOT,
     USERS,
-    Cuts,
-    Ints,
-    Longs,
 )
 
 __all__ = ["AttributedStore", "SnapshotReceipt", "SnapshotRules", "build"]
@@ -73,6 +73,8 @@ class AttributedStore(InteractionStore, Protocol):
 class SnapshotReceipt:
     """Counts of one snapshot, no ids. `dropped` is rows by rule, in the order of the rules.
 
+    `cuts` is the record of the split: two moments in Unix seconds, or none.
+
     `windows` counts rows; `cold_users` and `cold_items` count who occurs in the validation (test)
     window and in none before it. `digest` is the SHA-256 of `snapshot.json`. `canaries` counts
     those in the training set; they are in no other count.
@@ -83,7 +85,7 @@ class SnapshotReceipt:
     items: int
     excluded_users: int
     dropped: dict[str, int]
-    cuts: Cuts
+    cuts: dict[str, int]
     windows: dict[str, int]
     cold_users: dict[str, int]
     cold_items: dict[str, int]
@@ -115,7 +117,8 @@ def build(  # noqa: PLR0913
         BadConfiguration: an attribute that the rules name is in no file.
     """
     selection = select(store, excluded, rules, canaries)
-    log, people, cuts = selection.log, selection.people, selection.cuts
+    log, people, split = selection.log, selection.people, selection.split
+    windows = {name: split.within(name, people.user, people.timestamp) for name in PARTITION}
     invented = [row for row, name in enumerate(log.users) if name in canaries]
     features = {
         ITEM: _features(store.attributes("items"), ITEM, log.items, rules.item_attributes, rules),
@@ -127,9 +130,9 @@ def build(  # noqa: PLR0913
         "items": len(people.items),
         "excluded_users": selection.excluded_users,
         "dropped": selection.dropped,
-        "windows": cuts.rows(people.timestamp),
-        "cold_users": _cold(people.user, people.timestamp, cuts),
-        "cold_items": _cold(people.item, people.timestamp, cuts),
+        "windows": rows_of(split, people.user, people.timestamp),
+        "cold_users": _cold(people.user, windows),
+        "cold_items": _cold(people.item, windows),
         "canaries": len(invented),
         "features": {key: len({name for _, name in held}) for key, held in features.items()},
     }
@@ -138,7 +141,7 @@ def build(  # noqa: PLR0913
         "register_position": position,
         "register_head": head,
         "rules": rules.model_dump(mode="json"),
-        "cuts": {"validation": cuts.validation, "test": cuts.test},
+        "cuts": split.record(),
         "counts": counts,
         "canaries": invented,
         "files": _write(into, log, features),
@@ -146,12 +149,12 @@ def build(  # noqa: PLR0913
     if names:
         record["names"] = names
     write_json(into / SNAPSHOT, record)
-    return SnapshotReceipt(**counts, cuts=cuts, digest=sha256_file(into / SNAPSHOT))
+    return SnapshotReceipt(**counts, cuts=split.record(), digest=sha256_file(into / SNAPSHOT))
 
 
-def _cold(codes: Ints, timestamp: Longs, cuts: Cuts) -> dict[str, int]:
+def _cold(codes: Ints, windows: Mapping[Any, Rows]) -> dict[str, int]:
     """How many codes occur in a window and in none before it."""
-    train, validation, test = (np.unique(codes[cuts.within(name, timestamp)]) for name in PARTITION)
+    train, validation, test = (np.unique(codes[windows[name]]) for name in PARTITION)
     return {
         "validation": len(np.setdiff1d(validation, train)),
         "test": len(np.setdiff1d(test, np.union1d(train, validation))),

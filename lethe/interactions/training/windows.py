@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
 from lethe.durable import read_json, sha256_file
 from lethe.errors import ArtifactCorrupt
+from lethe.interactions.training import splits
 from lethe.interactions.training.matrix import Features, InteractionMatrix
+from lethe.interactions.training.splits import HeldOutWindow, Ints, Longs, Rows, Split, Window
 
 FORMAT = 1
 SNAPSHOT = "snapshot.json"
@@ -30,49 +31,6 @@ ITEMS = "items.json"
 FEATURES = {"item": "item_features.parquet", "user": "user_features.parquet"}
 FILES = (PAIRS, USERS, ITEMS, *FEATURES.values())
 MILLIONTHS = 1_000_000
-
-Window = Literal["train", "train+validation", "all"]
-HeldOutWindow = Literal["validation", "test"]
-PARTITION: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
-    "train",
-    "validation",
-    "test",
-)
-Ints = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """Where time is cut, in Unix seconds: train < validation <= validation rows < test <= test.
-
-    >>> Cuts(validation=10, test=20).within("train+validation", np.array([9, 19, 20])).tolist()
-    [True, True, False]
-    """
-
-    validation: int
-    test: int
-
-    def within(self, window: Window | HeldOutWindow, timestamp: Longs) -> Rows:
-        """A mask of the rows whose timestamp lies in `window`."""
-        first, end = {
-            "train": (None, self.validation),
-            "train+validation": (None, self.test),
-            "all": (None, None),
-            "validation": (self.validation, self.test),
-            "test": (self.test, None),
-        }[window]
-        mask = np.ones(len(timestamp), dtype=np.bool_)
-        if first is not None:
-            mask &= timestamp >= first
-        if end is not None:
-            mask &= timestamp < end
-        return mask
-
-    def rows(self, timestamp: Longs) -> dict[str, int]:
-        """How many rows each of the three windows holds."""
-        return {name: int(self.within(name, timestamp).sum()) for name in PARTITION}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +49,7 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingSet:
-    """One snapshot: ids, kept interactions in time order, features and where time is cut.
+    """One snapshot: ids, kept interactions in time order, features and how they are split.
 
     `user` and `item` index into `users` and `items`; `weight` is in millionths (int64).
     `features` maps "item" and "user" to (row index, name) pairs, absent if there are none.
@@ -106,7 +64,7 @@ class TrainingSet:
     timestamp: Longs
     weight: Longs
     features: dict[str, tuple[Ints, tuple[str, ...]]]
-    cuts: Cuts
+    split: Split
     maximum_weight: float
     position: int
     head: str
@@ -138,7 +96,7 @@ class TrainingSet:
             timestamp=pairs.column("timestamp").to_numpy(),
             weight=np.rint(weight * MILLIONTHS).astype(np.int64),
             features=features,
-            cuts=Cuts(**record["cuts"]),
+            split=splits.read(record["rules"], record["cuts"]),
             maximum_weight=record["rules"]["maximum_weight"],
             position=record["register_position"],
             head=record["register_head"],
@@ -146,9 +104,13 @@ class TrainingSet:
             names=str(record.get("names", "")),
         )
 
+    def within(self, window: Window | HeldOutWindow) -> Rows:
+        """A mask of the rows that lie in `window`."""
+        return self.split.within(window, self.user, self.timestamp)
+
     def matrix(self, window: Window) -> InteractionMatrix:
         """The matrix of a window: only users, items and categories that occur in it."""
-        rows = self.cuts.within(window, self.timestamp)
+        rows = self.within(window)
         user, item = self.user[rows], self.item[rows]
         known_users, known_items = np.unique(user), np.unique(item)
         csr = self._summed(
@@ -167,7 +129,7 @@ class TrainingSet:
 
     def held_out(self, window: HeldOutWindow, matrix: InteractionMatrix) -> HeldOut:
         """People's interactions of `window`, weighted as in a matrix, in the rows of `matrix`."""
-        rows = self.cuts.within(window, self.timestamp)
+        rows = self.within(window)
         rows &= ~np.isin(self.user, np.array(self.canaries, dtype=np.int32))
         user = _positions(self.users, matrix.users)[self.user[rows]]
         item = _positions(self.items, matrix.items)[self.item[rows]]

@@ -122,7 +122,7 @@ def test_held_out_rows_stand_in_the_rows_of_the_matrix_and_the_cold_are_counted(
 ) -> None:
     rules = SnapshotRules(**SMALL)
     receipt, training = made(Store([WEEK]), rules, tmp_path)
-    assert (receipt.cuts.validation, receipt.cuts.test) == (16, 18)
+    assert receipt.cuts == {"validation": 16, "test": 18}
     train = training.matrix("train")
     held = training.held_out("validation", train)
     assert held.csr.shape == train.csr.shape == (2, 3)

@@ -19,6 +19,7 @@ from lethe.interactions.columns import INTERACTIONS
 from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.snapshot import SnapshotReceipt, SnapshotRules, build
+from lethe.interactions.training.splits import rows_of
 from lethe.interactions.training.windows import TrainingSet
 from tests.fakes.interaction_store import Attributes, Event
 from tests.fakes.interaction_store import InteractionStore as Store
@@ -124,7 +125,7 @@ def test_the_matrices_are_the_definition_in_plain_python(
             return
     validation = slow_cut(rows, rules.validation_share + rules.test_share)
     test = slow_cut(rows, rules.test_share)
-    assert (receipt.cuts.validation, receipt.cuts.test) == (validation, test)
+    assert receipt.cuts == {"validation": validation, "test": test}
     assert receipt.rows + sum(receipt.dropped.values()) == len(events)
     for window, end in (("train", validation), ("train+validation", test), ("all", 10**9)):
         expected = slow_matrix([row for row in rows if row[2] < end], rules.maximum_weight)
@@ -182,9 +183,9 @@ def test_nothing_after_a_cut_is_in_the_matrix_before_it(
             receipt, training = made(Store([events]), rules, Path(folder))
         except TooFewInteractions:
             return
-    assert receipt.windows == training.cuts.rows(training.timestamp)
+    assert receipt.windows == rows_of(training.split, training.user, training.timestamp)
     assert sum(receipt.windows.values()) == receipt.rows
-    early = {(u, i) for u, i, moment, *_ in events if moment < receipt.cuts.validation}
+    early = {(u, i) for u, i, moment, *_ in events if moment < receipt.cuts["validation"]}
     assert set(cells(training.matrix("train"))) <= early
 
 
