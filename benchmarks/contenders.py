@@ -222,10 +222,64 @@ def irspack(clock: Clock) -> None:
     clock.write(refit)
 
 
+def rectools(clock: Clock) -> None:
+    """RecTools' wrapper of implicit's ALS, its recommendations scored by its own nDCG.
+
+    RecTools brings no tuner; this is the loop that its users write.
+    """
+    import numpy as np
+    import pandas as pd
+
+    importlib.import_module("optuna.samplers")
+    from implicit.als import AlternatingLeastSquares
+    from rectools import Columns
+    from rectools.dataset import Dataset
+    from rectools.metrics import NDCG
+    from rectools.models import ImplicitALSWrapperModel
+
+    threads = int(clock.order["threads"])
+    clock.began = time.perf_counter()
+
+    def table(name: str) -> Any:
+        rows = clock.matrix(name).tocoo()
+        columns = {Columns.User: rows.row, Columns.Item: rows.col, Columns.Weight: rows.data}
+        return pd.DataFrame({**columns, Columns.Datetime: pd.Timestamp("2026-01-01")})
+
+    data = {name: Dataset.construct(table(name)) for name in ("train", "whole")}
+    truth = table("validation")
+    people = truth[Columns.User].unique()
+    measure = NDCG(k=10, divide_by_achievable=True)
+
+    def fitted(window: str, values: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        inner = AlternatingLeastSquares(
+            **values, num_threads=threads, random_state=clock.seed, use_gpu=False
+        )
+        model = ImplicitALSWrapperModel(inner).fit(data[window])
+        found = []
+        maps = (data[window].user_id_map, data[window].item_id_map)
+        for factors, known in zip(model.get_vectors(), maps, strict=True):
+            placed = np.empty_like(factors)
+            placed[known.external_ids] = factors
+            found.append(placed)
+        return model, *found
+
+    def objective(trial: Any) -> float:
+        values = suggested(trial)
+        model, users, items = fitted("train", values)
+        lists = model.recommend(people, data["train"], k=10, filter_viewed=True)
+        value = float(measure.calc(lists, truth))
+        clock.done(value, values, users, items)
+        return value
+
+    searched(clock, objective)
+    clock.write(lambda window, values: fitted(window, values)[1:])
+
+
 CONTENDERS: Mapping[str, Callable[[Clock], None]] = {
     "lethe": lethe,
     "optuna": optuna_over_implicit,
     "irspack": irspack,
+    "rectools": rectools,
 }
 
 
