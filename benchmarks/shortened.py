@@ -5,8 +5,8 @@
 Draws ALS' hyper-parameters from the default space and scores each on the validation window on the
 way to 80 iterations and the seal: Spearman's correlation of the scores after a few iterations with
 those of the whole fit, and what is lost by fitting whole the one that then looked best, as a share
-of the best there was. On all users, and on the fixed sample of a night where it is smaller. Writes a
-section of docs/benchmarks.md.
+of the best there was. On all users, and on the fixed sample of a night where it is smaller. Writes
+a section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
