@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from lethe.errors import BadInput, RecipeFailed
+from lethe.errors import BadInput
 from lethe.gate.scoring.metrics import (
     COVERAGE,
     CUTOFFS,
@@ -26,28 +25,14 @@ from lethe.gate.scoring.metrics import (
     POPULARITY,
     FloatArray,
     Items,
-    Scores,
     coverage,
     means,
     metric_names,
     per_user_metrics,
     popularity,
     ranking_depth,
-    top_items,
 )
-
-Rows = NDArray[np.int64]
-
-_BLOCK_CELLS: Final = 1 << 23
-"""Scores held at once (32 MiB of float32), whatever the size of the catalogue."""
-
-
-class Learned(Protocol):
-    """Anything that scores users against the whole catalogue."""
-
-    def scores(self, rows: Rows, /) -> Scores:
-        """float32 (len(rows), n_items); higher is better, -inf is never recommended."""
-        ...
+from lethe.gate.scoring.ranking import Learned, Rows, recommend, users_at_once
 
 
 @dataclass(frozen=True)
@@ -131,11 +116,11 @@ def evaluate(  # noqa: PLR0913
     depth, window = ranking_depth(ks), _window(train, held_out, users)
     listed = np.zeros(train.shape[1], dtype=np.int64)
     parts: dict[str, list[FloatArray]] = {name: [np.empty(0)] for name in metric_names(ks)}
-    step = max(1, min(block, _BLOCK_CELLS // max(1, train.shape[1])))
+    step = users_at_once(train.shape[1], block)
     for start in range(0, len(window.rows), step):
         part = slice(start, start + step)
         relevant = window.relevant[part]
-        found = _recommend(learned, window.rows[part], window.seen[part], depth)
+        found = recommend(learned, window.rows[part], window.seen[part], depth)
         top = found[:, :LIST_LENGTH]
         listed += np.bincount(top[top != NO_ITEM], minlength=len(listed))
         measured = per_user_metrics(_hits(found, relevant), _lengths(relevant), ks)
@@ -182,15 +167,6 @@ def _window(train: csr_matrix, held_out: csr_matrix, users: Rows | None) -> _Win
         users_only_seen=int((~scored).sum()),
     )
     return _Window(rows[scored], seen[scored], unseen[scored], counts)
-
-
-def _recommend(learned: Learned, rows: Rows, seen: csr_matrix, depth: int) -> Items:
-    """Lists of unseen items, int64 (len(rows), depth), -1 where the catalogue ends."""
-    scores = np.array(learned.scores(rows), dtype=np.float32)  # a copy: the mask is ours
-    if scores.shape != seen.shape:
-        raise RecipeFailed(f"a recipe gave scores of shape {scores.shape}, not {seen.shape}")
-    scores[np.repeat(np.arange(len(rows)), _lengths(seen)), seen.indices] = -np.inf
-    return top_items(scores, depth)
 
 
 def _hits(recommended: Items, relevant: csr_matrix) -> NDArray[np.bool_]:
