@@ -1,11 +1,11 @@
-"""`status`, `verify`, `rollback`, `report`, `certificate`: what was trained, and the proof."""
+"""`status`, `verify`, `recommend`, `certificate` and others: what was trained, and the proof."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -102,6 +102,48 @@ def rollback(workspace: Workspace, version: int) -> dict[str, Any]:
 
 
 @click.command()
+@click.option(
+    "--k",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many items each list has at most.",
+)
+@click.option(
+    "--items-already-seen",
+    "already_seen",
+    type=click.Choice(["drop", "keep"]),
+    default="drop",
+    show_default=True,
+    help="What becomes of items that a user has in the training set.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="How the table is written.",
+)
+@in_workspace
+def recommend(
+    workspace: Workspace,
+    k: int,
+    already_seen: Literal["drop", "keep"],
+    form: Literal["csv", "parquet"],
+) -> dict[str, Any]:
+    """Write what the champion recommends to everybody.
+
+    The top items of every user who may be served, with the shop's own ids, into
+    data/recommendations, whole or not at all. Whoever is erased, objects or is restricted
+    afterwards is taken out at once.
+    """
+    from lethe.desk.estate.recommending import recommend as write
+
+    return write(workspace, k, already_seen, form)
+
+
+@click.command()
 @click.argument("version", required=False, type=click.IntRange(1))
 @in_workspace
 def report(workspace: Workspace, version: int | None) -> dict[str, Any]:
@@ -168,4 +210,4 @@ def _reading(facts: Mapping[str, Any]) -> str:
     )
 
 
-COMMANDS = (status, verify, rollback, report, certificate)
+COMMANDS = (status, verify, rollback, recommend, report, certificate)

@@ -51,6 +51,7 @@ def roll_back(workspace: Workspace, version: int) -> dict[str, Any]:
         except RefusedByGate as error:
             raise type(error)(f"no rollback, {stays}: {error}") from None
         _hold(workspace, version)
+        suppressing.keep_outputs_of(desk, version)
         desk.versions.describe(
             version,
             {

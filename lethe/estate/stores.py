@@ -17,7 +17,8 @@ class Store:
     there; `forgets` says how it lets go. `raw_ids` is True where ids as the shop writes them may
     lie: everywhere else only pseudonyms could. `kept_until_closed` stores are exempt from the
     search that precedes the closing of a request, and are emptied of the person right after it.
-    `backed_up` is False for what a backup must not hold, or has no use for.
+    `backed_up` is False for what a backup must not hold, or has no use for. `tables` says that ids
+    stand in the users' column of its tables alone: what is in the others can read like one.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Store:
     raw_ids: bool = False
     kept_until_closed: bool = False
     backed_up: bool = True
+    tables: bool = False
 
 
 STORES: tuple[Store, ...] = (
@@ -36,6 +38,9 @@ STORES: tuple[Store, ...] = (
           "rows that hold the id are removed", True),
     Store("requests", (".lethe/requests",), "ids as written by `lethe sample`",
           "files that hold the id are deleted", True),
+    Store("batch outputs", ("data/recommendations",), "ids beside the items recommended to them",
+          "a person's rows are taken out at once; a table goes with its version", True,
+          backed_up=False, tables=True),
     Store("interactions", ("data/interactions",), "pseudonymous rows and attributes",
           "shards that hold the person are rewritten"),
     Store("training set", ("data/training",), "pseudonyms and pairs",

@@ -73,6 +73,11 @@ class Workspace:
         return self.root / "data" / "training"
 
     @property
+    def recommendations(self) -> Path:
+        """What the champion recommends to everybody, with ids, for the shop to take over."""
+        return self.root / "data" / "recommendations"
+
+    @property
     def keys(self) -> Path:
         """Key files, 0600 in a folder of 0700."""
         return self.state / "keys"

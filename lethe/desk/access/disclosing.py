@@ -18,6 +18,8 @@ from lethe.desk.merging import Naming
 from lethe.desk.rights import read_ids
 from lethe.durable import locked
 from lethe.errors import ArtifactCorrupt, WrongKey
+from lethe.estate.outward import batches
+from lethe.estate.outward.tables import USER, rows_of
 from lethe.estate.search.needles import FIELD
 from lethe.estate.search.pieces import pieces
 from lethe.estate.workspace import Workspace
@@ -28,7 +30,8 @@ from lethe.nights.forgetting.suppressing import excluded_among, made_at
 from lethe.reports.requests import shown_state
 from lethe.stages import opening
 
-_LISTED = ("interactions", "attributes", "rows_not_taken_in", "versions", "requests")
+_LISTED = ("interactions", "attributes", "rows_not_taken_in", "versions",
+           "recommendations_given", "requests")  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +41,7 @@ class _Wanted:
     ids: Sequence[str]
     names: Sequence[Sequence[str]]  # of each: merged ids', then one for each life, present one last
     merged: Sequence[Sequence[str]]  # of each: ids merged with theirs that the vault knows
+    present: Sequence[Sequence[str]]  # of each: their id, and merged ones that are theirs today
     spelled: Mapping[str, Sequence[int]]  # every spelling of an id -> whose it is
 
     def by_pseudonym(self) -> dict[str, list[int]]:
@@ -82,11 +86,12 @@ def _wanted(desk: Desk, ids: Sequence[str]) -> _Wanted:
     naming = Naming(desk.keys, desk.register, opening.open_vault(desk.workspace, desk.keys))
     rules, called = desk.params.intake.interactions, [naming.called(one) for one in ids]
     spelled: dict[str, list[int]] = {}
-    for who, (one, found) in enumerate(zip(ids, called, strict=True)):
-        for form in {form for raw in (one, *found.present) for form in spellings(raw, rules)}:
+    present = [[one, *found.present] for one, found in zip(ids, called, strict=True)]
+    for who, theirs in enumerate(present):
+        for form in {form for raw in theirs for form in spellings(raw, rules)}:
             spelled.setdefault(form, []).append(who)
     names = [[*found.joined, *found.own] for found in called]
-    return _Wanted(ids, names, [found.ids for found in called], spelled)
+    return _Wanted(ids, names, [found.ids for found in called], present, spelled)
 
 
 def _about(desk: Desk, now: datetime) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def _gathered(desk: Desk, wanted: _Wanted) -> list[dict[str, Any]]:
     ]
     _interactions(desk, wanted, people)
     _unread(desk.workspace, wanted, people)
+    _given(desk.workspace, wanted, people)
     _rights(desk, wanted, people)
     _learned(desk, wanted, people)
     vault = opening.open_vault(desk.workspace, desk.keys)
@@ -176,6 +182,19 @@ def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
     for line in content.splitlines(keepends=True):
         yield start, line.rstrip(b"\r\n")
         start += len(line)
+
+
+def _given(workspace: Workspace, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:
+    """What batch outputs recommend to each, with the version; the next night ends spoiled ones."""
+    whose: dict[str, list[int]] = {}
+    for who, ids in enumerate(wanted.present):
+        for one in ids:
+            whose.setdefault(one, []).append(who)
+    for table in batches.tables(workspace.recommendations):
+        with contextlib.suppress(ArtifactCorrupt):
+            for row in rows_of(table.path, table.form, whose):
+                for who in whose[row[USER]]:
+                    people[who]["recommendations_given"].append({"version": table.version, **row})
 
 
 def _rights(desk: Desk, wanted: _Wanted, people: Sequence[dict[str, Any]]) -> None:

@@ -5,13 +5,17 @@ A file that cannot be decoded to its end is searched as far as it can be, and to
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lethe.errors import StoreUnavailable
+from lethe.errors import ArtifactCorrupt, StoreUnavailable
+from lethe.estate.outward import batches
+from lethe.estate.outward.tables import Form, users_in
+from lethe.estate.search.encodings import TEXT
 from lethe.estate.search.needles import DISTINCTIVE, FIELD, Needles
 from lethe.estate.search.pieces import Effort, Piece, pieces
 from lethe.estate.stores import STORES, Store, files_of, links_of
@@ -110,7 +114,7 @@ def look(workspace: Workspace, needles: Needles, stores: Iterable[Store]) -> Ite
         for path in files_of(workspace, store):
             try:
                 size = path.stat().st_size
-                found, whole = counted(path, needles, store.raw_ids)
+                found, whole = _counted_in(store, path, needles)
             except FileNotFoundError:  # a tool tidied up in between
                 continue
             except OSError as error:
@@ -120,6 +124,18 @@ def look(workspace: Workspace, needles: Needles, stores: Iterable[Store]) -> Ite
             if named := in_name(name, needles):
                 found[IN_NAME] += named
             yield Looked(store.name, name, size, found, whole)
+
+
+def _counted_in(store: Store, path: Path, needles: Needles) -> tuple[Counter[str], bool]:
+    if store.tables and batches.is_facts(path):
+        return counted(path, needles, fields=False)
+    if store.tables:
+        with contextlib.suppress(ArtifactCorrupt):  # whatever it is, an id may lie anywhere in it
+            form: Form = "parquet" if path.suffix == ".parquet" else "csv"
+            there = sum(user.encode() in needles.ids for user in users_in(path, form))
+            named, whole = counted(path, Needles(needles.pseudonyms, frozenset()), fields=False)
+            return named + Counter({TEXT: there}), whole
+    return counted(path, needles, store.raw_ids)
 
 
 def in_name(name: str, needles: Needles) -> int:

@@ -71,6 +71,7 @@ def replay(desk: Desk, data: DataVersions, since: int) -> Replayed:
     rows = _purge(desk, data)
     people = opening.open_vault(desk.workspace, desk.keys).by_tombstone(erased)
     versions, _ = destroy_solution_versions(desk, standing.people())
+    suppressing.keep_outputs_of(desk, None)  # not of the backup: made anew from the next champion
     suppressing.refresh(desk)
     history = forget_history(desk, data)
     restricted.empty(desk.workspace)

@@ -88,6 +88,7 @@ def retire(desk: Desk, night: str) -> Retired:
     purged_at = known[current].register_position if current in known else 0
     versions, held = destroy_solution_versions(desk, standing)
     suppressing.refresh(desk)
+    suppressing.keep_outputs_of(desk, desk.champion())
     history = forget_history(desk, data)
     people = opening.open_vault(desk.workspace, desk.keys).by_tombstone(standing.erased)
     late = late_ids(desk.workspace, desk.params.intake.interactions, desk.keys, standing)
