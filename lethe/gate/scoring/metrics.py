@@ -38,6 +38,7 @@ POPULARITY: Final = "popularity_of_lists"
 NO_ITEM: Final = -1
 """Fills a list where the catalogue ends."""
 _LANES_PER_RANK: Final = 16
+_LOWEST: Final = np.finfo(np.float32).min
 
 MRR: Final = f"mean_reciprocal_rank_at_{LIST_LENGTH}"
 
@@ -108,17 +109,40 @@ def top_items(scores: Scores, depth: int) -> Items:
     if np.isnan(best).any() or (best == np.inf).any():
         raise RecipeFailed("a recipe gave scores that are NaN or infinite")
     lowest = lanes.shape[1] - depth
-    bound = np.partition(lanes, lowest, axis=1)[:, lowest] if lowest > 0 else lanes.min(axis=1)
-    if lowest < 0:
-        bound = np.full(n_rows, -np.inf, dtype=scores.dtype)
-    wanted = (scores >= bound[:, None]) & (scores > -np.inf)
-    _drop_late_ties(wanted, scores, bound, depth)
-    row, column = np.divmod(np.flatnonzero(wanted), n_columns)
-    order = np.lexsort((-scores[row, column], row))  # stable: columns stay ascending in a tie
-    row, column = row[order], column[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = rank < depth
-    out[row[kept], rank[kept]] = column[kept]
+    bound = np.full(n_rows, _LOWEST, dtype=scores.dtype)  # every score but -inf is at or above it
+    if lowest >= 0:
+        np.maximum(bound, np.partition(lanes, lowest, axis=1)[:, lowest], out=bound)
+    wanted = scores >= bound[:, None]
+    crowd = 2 * _LANES_PER_RANK * depth
+    if np.count_nonzero(wanted) > crowd * n_rows:
+        _drop_late_ties(wanted, scores, bound, depth, crowd)
+    place, start = _places(wanted)
+    if np.diff(start).max() > crowd:
+        _drop_late_ties(wanted, scores, bound, depth, crowd)
+        place, start = _places(wanted)
+    return _sorted(scores, place, start, out)
+
+
+def _places(wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the candidates are, row by row, and at which of them each row starts and ends."""
+    place = np.flatnonzero(wanted)
+    rows, columns = wanted.shape
+    return place, np.searchsorted(place, np.arange(rows + 1) * columns)
+
+
+def _sorted(
+    scores: Scores, place: NDArray[np.int64], start: NDArray[np.int64], out: Items
+) -> Items:
+    """Fill `out` with the best candidates of each row, padded to rows of one length and sorted."""
+    count = np.diff(start)
+    row = np.repeat(np.arange(len(count)), count)
+    slot = np.arange(len(place)) - start[row]
+    worth = np.full((len(count), max(1, int(count.max()))), np.inf, dtype=scores.dtype)
+    column = np.full(worth.shape, NO_ITEM, dtype=np.int64)
+    worth[row, slot] = -scores.ravel()[place]
+    column[row, slot] = place - row * scores.shape[1]
+    order = np.argsort(worth, axis=1, kind="stable")[:, : out.shape[1]]  # a tie stays ascending
+    out[:, : order.shape[1]] = np.take_along_axis(column, order, axis=1)
     return out
 
 
@@ -227,8 +251,9 @@ def _lane_maxima(scores: Scores, lanes: int) -> Scores:
     return maxima
 
 
-def _drop_late_ties(wanted: NDArray[np.bool_], scores: Scores, bound: Scores, depth: int) -> None:
+def _drop_late_ties(
+    wanted: NDArray[np.bool_], scores: Scores, bound: Scores, depth: int, crowd: int
+) -> None:
     """Where a whole catalogue ties at the bound, only the first `depth` ties can be chosen."""
-    crowded = np.flatnonzero(np.count_nonzero(wanted, axis=1) > 2 * _LANES_PER_RANK * depth)
-    for row in crowded:
+    for row in np.flatnonzero(np.count_nonzero(wanted, axis=1) > crowd):
         wanted[row, np.flatnonzero(scores[row] == bound[row])[depth:]] = False

@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 
 from lethe.errors import BadInput, RecipeFailed
 from lethe.gate.scoring.metrics import NO_ITEM, Items, Scores, top_items
+from lethe.solutions.learned import Factors
 
 Rows = NDArray[np.int64]
 
@@ -66,7 +67,9 @@ def unseen_scores(learned: Learned, rows: Rows, seen: csr_matrix) -> Scores:
     Raises:
         RecipeFailed: scores of another shape than `seen`.
     """
-    scores = np.array(learned.scores(rows), dtype=np.float32)  # a copy: the mask is ours
+    scores = learned.scores(rows)
+    if not isinstance(learned, Factors):  # those make a new array; elsewhere the mask needs a copy
+        scores = np.array(scores, dtype=np.float32)
     if scores.shape != seen.shape:
         raise RecipeFailed(f"a recipe gave scores of shape {scores.shape}, not {seen.shape}")
     scores[np.repeat(np.arange(len(rows)), np.diff(seen.indptr)), seen.indices] = -np.inf
