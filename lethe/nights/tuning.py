@@ -223,8 +223,10 @@ def heard(
 
 
 def split_words(training: Path) -> str:
-    """How the windows of a training set were cut: the kind, and both cuts in UTC."""
-    cuts = read_json(training / SNAPSHOT)["cuts"]
+    """How the windows of a training set were cut: the kind, and both cuts in UTC, if there are."""
+    snapshot = read_json(training / SNAPSHOT)
+    if not (cuts := snapshot["cuts"]):
+        return str(snapshot["rules"]["split"]["kind"]).replace("_", " ")
     said = (
         f"{name} from {datetime.fromtimestamp(cuts[name], UTC):%Y-%m-%dT%H:%M:%SZ}"
         for name in ("validation", "test")

@@ -249,7 +249,7 @@ def intake_steps(facts: Any) -> list[Bar]:
 
 
 def split_steps(facts: Any) -> list[Bar]:
-    """All interactions kept so far, less who may not be trained on, cut by time."""
+    """All interactions kept so far, less who may not be trained on, as it is split."""
     dropped = dig(facts, "split", "dropped")
     other = _total({k: v for k, v in _pairs(dropped) if k != "excluded"}) if dropped else None
     windows = dig(facts, "split", "windows")

@@ -180,6 +180,16 @@ def test_validation_comes_after_train_and_test_after_both(training: tuple[Path, 
         assert found.held_out.csr.nnz
 
 
+def test_a_trial_says_how_its_windows_were_cut(tmp_path: Path) -> None:
+    for kind, cuts, said in (
+        ("global_time", {"validation": 0, "test": 86_400},
+         "by time: validation from 1970-01-01T00:00:00Z, test from 1970-01-02T00:00:00Z"),
+        ("leave_last_out", {}, "leave last out"),
+    ):  # fmt: skip
+        write_json(tmp_path / "snapshot.json", {"rules": {"split": {"kind": kind}}, "cuts": cuts})
+        assert tuning.split_words(tmp_path) == said
+
+
 def test_a_sample_of_users_is_fixed_by_the_seed_and_has_something_to_predict(
     training: tuple[Path, str],
 ) -> None:
