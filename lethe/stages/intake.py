@@ -188,7 +188,7 @@ class _Intake:
         if len(self.known) > _KNOWN:
             self.known.clear()
         fold = self.params.intake.interactions.case_fold
-        new = [text for text in dict.fromkeys(raw) if text not in self.known]
+        new = sorted(set(raw) - self.known.keys())
         names = [canonical_id(text, fold) for text in new]
         for text, name, person in zip(new, names, self.identities.resolve(names), strict=True):
             self.known[text] = person
@@ -196,7 +196,7 @@ class _Intake:
                 self.met[person.pseudonym] = (person.pseudonym, person.tombstone, name)
         if len(self.met) >= _AT_ONCE:
             self._remember()
-        return [self.known[text] for text in raw]
+        return list(map(self.known.__getitem__, raw))
 
     def _remember(self) -> None:
         """Write those met into the vault: before their rows are, so that nobody is unknown."""

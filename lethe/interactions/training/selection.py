@@ -26,6 +26,7 @@ from lethe.interactions.training.splits import (
     Rows,
     Split,
     SplitRule,
+    present,
     rows_of,
 )
 from lethe.interactions.training.windows import MILLIONTHS
@@ -206,7 +207,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
 
 
 def _ascending(names: list[str], codes: Ints) -> tuple[list[str], Ints]:
-    used = sorted((names[code], code) for code in np.flatnonzero(np.bincount(codes)).tolist())
+    used = sorted((names[code], code) for code in present(codes).tolist())
     place = np.full(len(names), -1, dtype=np.int32)
     place[[code for _, code in used]] = np.arange(len(used), dtype=np.int32)
     return [name for name, _ in used], place[codes]
@@ -232,8 +233,10 @@ def _partners(one: Ints, other: Ints) -> Longs:
     [2, 0, 1]
     """
     width = int(other.max(initial=0)) + 1
-    pairs = np.unique(one.astype(np.int64) * width + other)
-    return np.bincount(pairs // width, minlength=int(one.max(initial=-1)) + 1)
+    pairs = np.sort(one.astype(np.int64) * width + other)
+    first = np.ones(len(pairs), dtype=np.bool_)
+    np.not_equal(pairs[1:], pairs[:-1], out=first[1:])
+    return np.bincount(pairs[first] // width, minlength=int(one.max(initial=-1)) + 1)
 
 
 def _check_minimums(log: Log, rules: SnapshotRules) -> None:

@@ -48,7 +48,7 @@ from lethe.durable import replacing, sha256_file, write_bytes, write_json
 from lethe.errors import BadConfiguration
 from lethe.interactions.columns import ITEM, TIMESTAMP, USER
 from lethe.interactions.training.selection import InteractionStore, Log, SnapshotRules, select
-from lethe.interactions.training.splits import PARTITION, Ints, Rows, rows_of
+from lethe.interactions.training.splits import PARTITION, Ints, Rows, present, rows_of
 from lethe.interactions.training.windows import (
     FEATURES,
     FILES,
@@ -154,7 +154,7 @@ def build(  # noqa: PLR0913
 
 def _cold(codes: Ints, windows: Mapping[Any, Rows]) -> dict[str, int]:
     """How many codes occur in a window and in none before it."""
-    train, validation, test = (np.unique(codes[windows[name]]) for name in PARTITION)
+    train, validation, test = (present(codes[windows[name]]) for name in PARTITION)
     return {
         "validation": len(np.setdiff1d(validation, train)),
         "test": len(np.setdiff1d(test, np.union1d(train, validation))),

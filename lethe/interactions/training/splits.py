@@ -126,3 +126,12 @@ def read(rules: dict[str, Any], record: dict[str, int]) -> Split:
 def rows_of(split: Split, user: Ints, timestamp: Longs) -> dict[str, int]:
     """How many rows each of the three windows holds."""
     return {name: int(split.within(name, user, timestamp).sum()) for name in PARTITION}
+
+
+def present(codes: Ints) -> Longs:
+    """The codes that occur, ascending; they are few beside the rows.
+
+    >>> present(np.array([4, 0, 4], np.int32)).tolist()
+    [0, 4]
+    """
+    return np.flatnonzero(np.bincount(codes))

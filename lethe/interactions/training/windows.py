@@ -21,7 +21,15 @@ from lethe.durable import read_json, sha256_file
 from lethe.errors import ArtifactCorrupt
 from lethe.interactions.training import splits
 from lethe.interactions.training.matrix import Features, InteractionMatrix
-from lethe.interactions.training.splits import HeldOutWindow, Ints, Longs, Rows, Split, Window
+from lethe.interactions.training.splits import (
+    HeldOutWindow,
+    Ints,
+    Longs,
+    Rows,
+    Split,
+    Window,
+    present,
+)
 
 FORMAT = 1
 SNAPSHOT = "snapshot.json"
@@ -112,7 +120,7 @@ class TrainingSet:
         """The matrix of a window: only users, items and categories that occur in it."""
         rows = self.within(window)
         user, item = self.user[rows], self.item[rows]
-        known_users, known_items = np.unique(user), np.unique(item)
+        known_users, known_items = present(user), present(item)
         csr = self._summed(
             np.searchsorted(known_users, user),
             np.searchsorted(known_items, item),
@@ -136,8 +144,8 @@ class TrainingSet:
         warm = (user >= 0) & (item >= 0)
         return HeldOut(
             csr=self._summed(user[warm], item[warm], self.weight[rows][warm], matrix.csr.shape),
-            cold_users=len(np.unique(self.user[rows][user < 0])),
-            cold_items=len(np.unique(self.item[rows][item < 0])),
+            cold_users=len(present(self.user[rows][user < 0])),
+            cold_items=len(present(self.item[rows][item < 0])),
             cold_rows=int((~warm).sum()),
         )
 
@@ -145,20 +153,14 @@ class TrainingSet:
         self, user: Longs, item: Longs, weight: Longs, shape: tuple[int, int]
     ) -> sparse.csr_matrix:
         """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
-        cell = user.astype(np.int64) * shape[1] + item
-        cells, group = np.unique(cell, return_inverse=True)
-        sums = np.zeros(len(cells), dtype=np.int64)
-        np.add.at(sums, group, weight)
-        capped = np.minimum(sums, round(self.maximum_weight * MILLIONTHS))
+        sums = sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
+        capped = np.minimum(sums.data, round(self.maximum_weight * MILLIONTHS))
         data = (capped / MILLIONTHS).astype(np.float32)
-        row, column = np.divmod(cells, shape[1])
-        indptr = np.searchsorted(row, np.arange(shape[0] + 1))
-        # cells ascend, so rows and the columns within them do: the canonical form
         return sparse.csr_matrix(
-            (data, column.astype(np.int32), indptr.astype(np.int32)), shape=shape
+            (data, sums.indices.astype(np.int32), sums.indptr.astype(np.int32)), shape=shape
         )
 
-    def _features(self, key: str, known: Ints) -> Features | None:
+    def _features(self, key: str, known: Longs) -> Features | None:
         """One-hot rows of `known`; a category that none of them carries does not exist."""
         if key not in self.features:
             return None
