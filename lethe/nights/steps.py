@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lethe.adapters.packing import model_folder
 from lethe.adapters.studies import TrialRecord
-from lethe.durable import read_json, sha256_json, write_json
+from lethe.durable import read_json, sha256_file, sha256_json, write_json
 from lethe.errors import BadInput, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
@@ -116,14 +117,16 @@ def _last(night: Night) -> int | None:
 
 
 def _key(night: Night) -> str:
-    """Digest of the shards, of the register's head they were purged at, and of the settings.
+    """Digest of the shards, of the register's head they were purged at, settings and serving code.
 
     Not the data version's own digest: that names the landed files too, and a file in which there
-    was no row to keep is no reason to learn again.
+    was no row to keep is no reason to learn again. A version that an older Lethe would serve in
+    another way does not verify any more: that is a reason.
     """
     sealed = read_json(night.workspace.interactions / "manifest.json")
     data = [sealed[name] for name in ("shards", "register_position", "register_head")]
-    return sha256_json([*data, night.params().learning_digest])
+    served = sha256_file(model_folder.SERVING)
+    return sha256_json([*data, night.params().learning_digest, served])
 
 
 def put_down(night: Night, told: Mapping[str, Any]) -> None:

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
+from lethe.adapters.packing import model_folder
 from lethe.durable import read_json, write_json
 from lethe.estate.stores import undeclared
 from lethe.estate.workspace import Workspace
+from lethe.nights import steps
+from lethe.nights.frame import under_way
 from lethe.solutions.factors import artifact_digest
 from tests.cli.door import Door
 from tests.watched import Shop
@@ -140,6 +143,19 @@ def test_requests_are_taken_and_the_next_night_replaces_what_the_first_recorded(
                    "--key", str(state / "keys" / "signing.pub"))  # fmt: skip
     assert checked.code == 0
     assert undeclared(Workspace(old.root)) == ()
+
+
+def test_what_serves_otherwise_is_learned_anew_though_nothing_else_has_changed(
+    small_night: Shop, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = small_night.copied(tmp_path / "same")
+    (tmp_path / "serving.py").write_text(SERVES)
+    assert door("--workspace", str(shop.root), "status").code == 0
+
+    with under_way(str(shop.root)) as night:
+        assert not steps.is_new(night)
+        monkeypatch.setattr(model_folder, "SERVING", tmp_path / "serving.py")
+        assert steps.is_new(night)
 
 
 def test_a_ledger_that_a_newer_lethe_wrote_is_refused_by_name(old: Shop, door: Door) -> None:

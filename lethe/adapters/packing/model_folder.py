@@ -27,7 +27,7 @@ import yaml
 from lethe.durable import sha256_file, sha256_json
 
 SOLUTION = "artifacts/solution"  # where MLflow puts the artifact named `solution`
-_SERVING = Path(__file__).parents[1] / "serving.py"
+SERVING = Path(__file__).parents[1] / "serving.py"
 _BLOCKED = "__pycache__"
 _NOTE = "registered_model_meta"  # MLflow writes it into a folder that it loads in place
 _PACKAGES = ("mlflow", "numpy", "pandas")
@@ -52,7 +52,7 @@ def write(solution: Path, model: Path, model_id: str) -> None:
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
         pyfunc.save_model(
             path=str(model),
-            python_model=str(_SERVING),
+            python_model=str(SERVING),
             artifacts={"solution": str(solution)},
             signature=_signature(),
             pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _PACKAGES],
