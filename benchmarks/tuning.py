@@ -4,11 +4,12 @@
     python -m benchmarks.tuning [--budget 60] [--seeds 1 2 3] [--sets NAME ...]
 
 Contenders, each in turn and in a process of its own (`benchmarks/contenders.py`): the search of a
-night (Lethe's space, 10,000 trials at most); Optuna over implicit's ALS as its tutorial has it, in
-Lethe's space, with implicit's 15 iterations and own evaluation; irspack's `IALSRecommender.tune`.
-Peers are optional: `pip install --no-deps --target FOLDER irspack 'fastprogress<1.1' colorlog` and
-FOLDER in PYTHONPATH; RecTools needs another numpy, so `python -m venv FOLDER`, `FOLDER/bin/pip
-install rectools optuna`, and `--python rectools=FOLDER/bin/python`. None goes into the lock.
+night, 10,000 trials at most, its space and first guess chosen on these very data sets; Optuna over
+implicit's ALS as its tutorial has it, in Lethe's space, with implicit's 15 iterations and own
+evaluation; the same over RecTools; irspack's `IALSRecommender.tune`, all its own. Peers are
+optional: `pip install --no-deps --target FOLDER irspack 'fastprogress<1.1' colorlog` and FOLDER in
+PYTHONPATH; RecTools needs another numpy, so `python -m venv FOLDER`, `FOLDER/bin/pip install
+rectools optuna`, and `--python rectools=FOLDER/bin/python`. None goes into the lock.
 
 Each searches by its own measure. What counts is then measured by Lethe's evaluation, on all users
 of the validation window: the best that it had when its time was up, and when it first had 99 % of

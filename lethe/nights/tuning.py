@@ -119,7 +119,7 @@ def tune_recipe(  # noqa: PLR0913
     first: Hyperparameters | None,
     hear: HearTrial,
 ) -> Tuned:
-    """Search one recipe's space on the validation window, `first` (or its defaults) first.
+    """Search one recipe's space on the validation window, `first` (or its own first guess) first.
 
     Raises:
         RecipeFailed: every trial failed, or the best of shortened ones when it was fitted whole.
@@ -159,7 +159,7 @@ def tune_recipe(  # noqa: PLR0913
         trials=params.tuning.trials,
         minutes=params.tuning.minutes,
         seed=study_seed(params.seed, training_digest),
-        first=dict(first) if first else chosen.hyperparameters().model_dump(),
+        first=dict(first or {**chosen.hyperparameters().model_dump(), **chosen.first}),
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )

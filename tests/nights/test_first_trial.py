@@ -1,4 +1,4 @@
-"""The first trial of a first night is the recipe's defaults; of any other, last night's best."""
+"""The first trial of a first night is the recipe's first guess; of any other, last night's best."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def tuned(folder: Path, first: Hyperparameters | None) -> TrialRecord:
 
 @pytest.mark.parametrize(
     ("first", "expected"),
-    [(None, {"factors": 64, "alpha": 5.0}), ({"factors": 9, "alpha": 2.5}, None)],
+    [(None, {"factors": 56, "alpha": 4.5}), ({"factors": 9, "alpha": 2.5}, None)],
 )
-def test_a_study_begins_with_last_nights_best_or_else_the_recipes_defaults(
+def test_a_study_begins_with_last_nights_best_or_else_the_recipes_first_guess(
     first: Hyperparameters | None, expected: Hyperparameters | None, tmp_path: Path
 ) -> None:
     trial = tuned(tmp_path, first)

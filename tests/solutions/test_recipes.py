@@ -33,6 +33,14 @@ def test_every_default_space_stays_inside_the_bounds(name: str) -> None:
     recipe(name).check_space(recipe(name).space)
 
 
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_first_guess_lies_in_the_default_space(name: str) -> None:
+    for key, value in recipe(name).first.items():
+        axis = recipe(name).space[key]
+        assert min(axis.corners()) <= value <= max(axis.corners())  # type: ignore[type-var,operator]
+    recipe(name).hyperparameters.model_validate(dict(recipe(name).first))
+
+
 def test_als_and_lightfm_are_contenders_and_two_are_baselines() -> None:
     contenders = {name for name, entry in RECIPES.items() if not entry.baseline}
 

