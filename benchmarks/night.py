@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -176,11 +177,14 @@ def bare(root: Path, report: Path) -> None:
     truth = {row: truth[row] for row in sample}
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     whole = {"als": "iterations", "lightfm": "epochs"}
+    params_yaml = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    shortened = params_yaml["tuning"].get("shortened", {})
     for trial in known["trials"]:
         recipe, params = trial["recipe"], trial["params"]
         stops = [step for step, _ in trial["steps"]]
-        if trial["state"] == "complete" and params[whole[recipe]] not in stops:
-            stops.append(params[whole[recipe]])
+        last = {**params, **shortened.get(recipe, {})}[whole[recipe]]
+        if trial["state"] == "complete" and last not in stops:
+            stops.append(last)
         scores: list[float] = []
         fit(recipe, params, csr, stops, lambda found, to=scores: to.append(ndcg(found, csr, truth)))
         if trial["state"] == "complete":
