@@ -87,7 +87,7 @@ class Factors:
         return {name: array for name, array in named.items() if array is not None}
 
     def scores(self, rows: npt.NDArray[Any]) -> FloatArray:
-        """All items' scores for the users in `rows`: float32 (len(rows), n_items), a new array."""
+        """Scores of all items for the users in `rows`: a new float32 array (len(rows), n_items)."""
         scores: FloatArray = self.user_factors[rows] @ self.item_factors.T
         if self.user_biases is not None and self.item_biases is not None:
             scores += self.user_biases[rows][:, None]

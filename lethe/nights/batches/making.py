@@ -224,10 +224,11 @@ def _written(
         lists = recommend_all(
             solution.factors, audience.rows[part][named], audience.seen[part][named], k, threads
         )
-        yield _table(list(lists), ids, items), len(stones) - int(named.sum())
+        yield as_table(list(lists), ids, items), len(stones) - int(named.sum())
 
 
-def _table(lists: list[Lists], ids: pa.Array, items: pa.Array) -> pa.Table:
+def as_table(lists: list[Lists], ids: pa.Array, items: pa.Array) -> pa.Table:
+    """Lists as rows of a table: `ids` of the users in their order, `items` by column."""
     if not lists:
         return SCHEMA.empty_table()
     best = np.concatenate([part.items for part in lists])
