@@ -12,6 +12,7 @@ from flows.shown import artifacts
 from lethe.desk.alarm import watched
 from lethe.errors import LetheError
 from lethe.nights import steps
+from lethe.nights.batches import making
 from lethe.nights.frame import Night, under_way
 
 
@@ -63,3 +64,4 @@ def learn(night: Night, told: dict[str, Any]) -> None:
         told["certificate"] = tasks.verify(night, told["version"])
         told["promotion"] = tasks.promote(night, told["version"], told["trained"])
         steps.remember(night, told)
+    making.after_night(night)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -23,6 +23,7 @@ from lethe.adapters.studies import StudyRules
 from lethe.durable import sha256_json
 from lethe.errors import BadConfiguration
 from lethe.estate.canaries.roll import CanaryRules
+from lethe.estate.outward.tables import Form
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
@@ -120,6 +121,19 @@ class NightRules(Section):
     lock_seconds: float = Field(default=60, gt=0)
 
 
+class RecommendRules(Section):
+    """What `lethe recommend` writes where it is not told otherwise, and whether a night does so.
+
+    `k` is the longest list; `items_already_seen` says what becomes of items that a user has in the
+    training set.
+    """
+
+    after_night: bool = False
+    k: int = Field(default=100, ge=1, le=10_000)
+    items_already_seen: Literal["drop", "keep"] = "drop"
+    format: Form = "csv"
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -139,6 +153,7 @@ class Params(Section):
     retention: RetentionRules = RetentionRules()
     environment: EnvironmentRules = EnvironmentRules()
     night: NightRules = NightRules()
+    recommend: RecommendRules = RecommendRules()
 
     @field_validator("promotion")
     @classmethod

@@ -26,6 +26,7 @@ tuning:
       epochs: {kind: categorical, choices: [4]}
       learning_rate: {kind: float, low: 0.02, high: 0.1, log: true}
 promotion: {must_beat: []}
+recommend: {after_night: true, k: 20, format: parquet}
 """
 
 

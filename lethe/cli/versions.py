@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -103,44 +103,25 @@ def rollback(workspace: Workspace, version: int) -> dict[str, Any]:
 
 @click.command()
 @click.option(
-    "--k",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="How many items each list has at most.",
+    "--k", type=click.IntRange(1, 10_000), help="How many items each list has at most; 100."
 )
 @click.option(
     "--items-already-seen",
-    "already_seen",
     type=click.Choice(["drop", "keep"]),
-    default="drop",
-    show_default=True,
-    help="What becomes of items that a user has in the training set.",
+    help="What becomes of items that a user has in the training set; drop.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "parquet"]),
-    default="csv",
-    show_default=True,
-    help="How the table is written.",
-)
+@click.option("--format", type=click.Choice(["csv", "parquet"]), help="How it is written; csv.")
 @in_workspace
-def recommend(
-    workspace: Workspace,
-    k: int,
-    already_seen: Literal["drop", "keep"],
-    form: Literal["csv", "parquet"],
-) -> dict[str, Any]:
+def recommend(workspace: Workspace, **told: Any) -> dict[str, Any]:
     """Write what the champion recommends to everybody.
 
     The top items of every user who may be served, with the shop's own ids, into
     data/recommendations, whole or not at all. Whoever is erased, objects or is restricted
-    afterwards is taken out at once.
+    afterwards is taken out at once. What is not told here is as in params.yaml.
     """
     from lethe.desk.estate.recommending import recommend as write
 
-    return write(workspace, k, already_seen, form)
+    return write(workspace, **told)
 
 
 @click.command()

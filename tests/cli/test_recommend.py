@@ -77,10 +77,19 @@ def asked(shop: Shop, door: Door, *arguments: str, text: str = "") -> Ended:
     return door("--workspace", str(shop.root), "--json", *arguments, text=text)
 
 
+def test_the_night_wrote_what_its_params_ask_for(
+    small_night: Shop, champion: Solution, training: TrainingSet
+) -> None:
+    names = {path.name for path in table(small_night).parent.iterdir()}
+    assert names == {f"version-1{end}" for end in (".parquet", ".parquet.json", ".popular.parquet")}
+    found = rows_in(table(small_night, "version-1.parquet"))
+    assert found == list(slowly(small_night, champion, training, 20, keep=False))
+
+
 def test_the_lists_are_those_of_a_slow_way(
     shop: Shop, door: Door, champion: Solution, training: TrainingSet
 ) -> None:
-    ended = asked(shop, door, "recommend")
+    ended = asked(shop, door, "recommend", "--k", "100", "--format", "csv")
 
     assert ended.code == 0
     found = rows_in(table(shop))
@@ -114,7 +123,7 @@ def test_what_a_user_has_can_be_kept_and_parquet_holds_the_same(
 def test_who_asks_is_told_what_was_given_and_who_is_erased_is_taken_out_at_once(
     shop: Shop, door: Door, tmp_path: Path
 ) -> None:
-    assert asked(shop, door, "recommend", "--k", "7").code == 0
+    assert asked(shop, door, "recommend", "--k", "7", "--format", "csv").code == 0
     before = table(shop).read_bytes().splitlines(keepends=True)
     people = sorted({user for user, *_ in rows_in(table(shop))})
     gone, other = people[1:3]
@@ -143,7 +152,7 @@ def test_who_asks_is_told_what_was_given_and_who_is_erased_is_taken_out_at_once(
     places = asked(shop, door, "scan", text=gone).json["places"]
     assert isinstance(places, list)
     assert "batch outputs" not in {place["store"] for place in places}
-    again = asked(shop, door, "recommend", "--k", "7")
+    again = asked(shop, door, "recommend", "--k", "7", "--format", "csv")
     assert (again.json["users"], again.json["suppressed"]) == (len(people) - 2, 2)
     assert not {gone, other} & {user for user, *_ in rows_in(table(shop))}
 

@@ -18,6 +18,7 @@ from lethe.interactions.training.windows import Cuts, TrainingSet
 from lethe.nights.batches import making, withdrawing
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
+from lethe.params import RecommendRules
 from lethe.solutions.factors import Factors, Manifest, Solution
 from lethe.stages import opening
 from tests.fakes.night_desk import KEYS, World, name_of, stone_of
@@ -84,8 +85,12 @@ def training(keys: Keys, items: tuple[str, ...] = ("bag", "hat", "map", "pen")) 
     )
 
 
-def made(world: World, seen: making.AlreadySeen = "drop", form: Form = "csv") -> dict[str, Any]:
-    return making.recommend(world.desk, 3, seen, form)
+def rules(**told: Any) -> RecommendRules:
+    return RecommendRules.model_validate({"k": 3, **told})
+
+
+def made(world: World, seen: str = "drop", form: Form = "csv") -> dict[str, Any]:
+    return making.recommend(world.desk, rules(items_already_seen=seen, format=form))
 
 
 def lists(told: dict[str, Any], form: Form = "csv") -> dict[str, list[str]]:
@@ -118,7 +123,7 @@ def test_people_are_the_same_under_a_former_and_the_present_pseudonym_key(
     keys = Keys(KEYS.pseudonym, KEYS.tombstone, b"\2" * 32)
     monkeypatch.setattr(making, "_training_set", lambda _: (training(keys), "d" * 32))
     desk = Desk(world.workspace, world.desk.params, world.desk.register, keys, world.desk.versions)
-    assert lists(making.recommend(desk, 3, "drop", "csv")) == before
+    assert lists(making.recommend(desk, rules())) == before
 
 
 def test_whom_the_vault_does_not_know_is_counted_and_nobody_at_all_is_an_error(

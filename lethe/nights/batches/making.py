@@ -28,7 +28,6 @@ from lethe.estate.outward.tables import (
     SCHEMA,
     SCORE,
     USER,
-    Form,
     fits,
     users_in,
     writer,
@@ -42,11 +41,11 @@ from lethe.nights import judging
 from lethe.nights.batches.withdrawing import excluded, keep_only
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
-from lethe.nights.frame import sweep
+from lethe.nights.frame import Night, say, sweep
+from lethe.params import RecommendRules
 from lethe.solutions.factors import Solution, artifact_digest, read_solution
 from lethe.stages import opening
 
-AlreadySeen = Literal["drop", "keep"]
 Ints = NDArray[np.int64]
 
 _CHUNK: Final = 4096
@@ -69,7 +68,21 @@ class Audience:
     suppressed: int
 
 
-def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict[str, Any]:
+def after_night(night: Night) -> dict[str, Any] | None:
+    """After step 9, if params.yaml asks for it: the batch output of tonight's champion.
+
+    Raises:
+        LetheError: see `recommend`; the promotion stands all the same.
+    """
+    params = night.params()
+    if not params.recommend.after_night:
+        return None
+    made = recommend(Desk.open(night.workspace, params), params.recommend)
+    say("promote", f"{made['rows']} recommendations for {made['users']} people written")
+    return made
+
+
+def recommend(desk: Desk, rules: RecommendRules) -> dict[str, Any]:
     """Write the champion's batch output; counts come back. To be called under the night's lock.
 
     Whoever is entered as excluded while it is made is not in it when it appears.
@@ -83,7 +96,7 @@ def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict
         StoreUnavailable: a store failed, or the disk refused.
         Busy: see `suppressing.held`.
     """
-    workspace = desk.workspace
+    workspace, form = desk.workspace, rules.format
     sweep(workspace)
     version, solution = certified(desk)
     if not fits(solution.items, form):
@@ -91,7 +104,7 @@ def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict
     head = desk.register.check_chain(opening.newest_known(workspace))
     training, digest = _training_set(desk)
     standing = desk.register.standing(upto=head.position)
-    audience = audience_of(desk, solution, training, standing, already_seen)
+    audience = audience_of(desk, solution, training, standing, rules.items_already_seen)
     table = Table.of(workspace.recommendations, version, form)
     draft = table.path.with_name(f".{table.path.name}.draft.{os.getpid()}.part")
     workspace.recommendations.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +112,7 @@ def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict
     try:
         with writer(draft, form) as out:
             draft.chmod(0o600)
-            for part, nameless in _written(desk, solution, audience, k):
+            for part, nameless in _written(desk, solution, audience, rules.k):
                 out.write_table(part)
                 unnamed += nameless
         if unnamed == len(audience.rows):
@@ -109,8 +122,8 @@ def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict
             trained_on=solution.manifest.data_version,
             data_version=digest,
             register_position=head.position,
-            k=k,
-            already_seen=already_seen,
+            k=rules.k,
+            already_seen=rules.items_already_seen,
             made=opening.now(),
             users=0,
             rows=0,
@@ -119,7 +132,7 @@ def recommend(desk: Desk, k: int, already_seen: AlreadySeen, form: Form) -> dict
             gone = set[str]()
             if (now := desk.register.standing()).position != head.position:
                 gone = excluded(desk, users_in(draft, form), head.position, now)
-            facts = batches.publish(draft, table, facts, popular_table(solution, k), gone)
+            facts = batches.publish(draft, table, facts, popular_table(solution, rules.k), gone)
             keep_only(workspace, version)
     finally:
         draft.unlink(missing_ok=True)
@@ -169,7 +182,11 @@ def _training_set(desk: Desk) -> tuple[TrainingSet, str]:
 
 
 def audience_of(
-    desk: Desk, solution: Solution, training: TrainingSet, standing: Standing, seen: AlreadySeen
+    desk: Desk,
+    solution: Solution,
+    training: TrainingSet,
+    standing: Standing,
+    seen: Literal["drop", "keep"],
 ) -> Audience:
     """Who gets a list: in the training set, known to the champion, not excluded, no canary.
 
