@@ -16,6 +16,7 @@ from lethe.nights.forgetting.notifying import deliver, waiting
 from lethe.nights.forgetting.replaying import Replayed, replay
 from lethe.stages import opening
 from tests.fakes.night_desk import KEYS, World, name_of, stone_of
+from tests.nights.test_batch_outputs import Lists
 from tests.nights.test_forgetting import ANN, BOB, CAT, DAN, PEOPLE, after_one_night, retired
 
 STRANGER = "stranger-1"
@@ -133,6 +134,13 @@ def test_the_list_of_the_suppressed_is_made_for_what_the_backup_brought_back(wor
     assert (found.position, len(found.versions)) == (1, 1)
     assert found.names(name_of(CAT))
     assert not found.names(name_of(DAN))
+
+
+def test_batch_outputs_are_not_of_the_backup_and_go(world: World) -> None:
+    lists = Lists(world)
+    lists.made()
+    replayed(world)
+    assert list(lists.table.path.parent.iterdir()) == []
 
 
 def test_recipients_are_told_again_what_a_lost_outbox_held(world: World) -> None:

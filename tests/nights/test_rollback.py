@@ -18,6 +18,7 @@ from lethe.nights import judging, steps
 from lethe.nights.desk import Desk
 from lethe.nights.frame import under_way
 from lethe.stages import opening
+from tests.estate.test_batches import published
 from tests.nights import shop
 from tests.nights.conftest import Place, Saved
 
@@ -74,8 +75,10 @@ def test_a_rollback_goes_through_the_protocol_and_says_that_a_person_decided(two
     told = status(two.workspace)
     assert (told["safe_set"], told["unsafe"]) == ([1], {})
     assert "Promotion: promoted by the night of" in note(place, 2)
+    output = published(two.workspace.recommendations, "csv", {"a": ["b"]})
     done = roll_back(two.workspace, 1)
     assert (done["version"], done["previous"]) == (1, 2)
+    assert not output.path.exists(), "of no champion any more"
     assert (place.alias("champion"), place.alias("challenger")) == (1, None)
     last = place.register().promotions()[-1]
     assert (last.intent.version, last.intent.previous_champion, last.state) == (1, 2, "done")
