@@ -41,7 +41,8 @@ from lethe.nights import judging
 from lethe.nights.batches.withdrawing import excluded, keep_only
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
-from lethe.nights.frame import Night, say, sweep
+from lethe.nights.frame import Night, sweep
+from lethe.nights.saying.events import say
 from lethe.params import RecommendRules
 from lethe.solutions.factors import Solution, artifact_digest, read_solution
 from lethe.stages import opening
