@@ -188,7 +188,7 @@ class _Intake:
         if len(self.known) > _KNOWN:
             self.known.clear()
         fold = self.params.intake.interactions.case_fold
-        new = sorted(set(raw) - self.known.keys())
+        new = sorted(set(raw).difference(self.known))
         names = [canonical_id(text, fold) for text in new]
         for text, name, person in zip(new, names, self.identities.resolve(names), strict=True):
             self.known[text] = person

@@ -151,22 +151,21 @@ def version(workspace: Workspace, params: Params, created: int) -> DataVersion:
     digest = data.digest("data/interactions")
     keys = opening.open_identities(workspace)
     store = opening.open_shards(workspace, params, keys)
-    canaries = opening.open_canaries(workspace, keys)
-    counts, head = store.counts(canaries.pseudonyms()), opening.sealed_at(store)
+    sealed, head = store.manifest(), opening.sealed_at(store)  # counted without canaries there
     if digest is None:
         raise BadConfiguration("no data version was ever recorded")
     made = DataVersion(
         digest=digest,
-        rows=counts.rows,
-        users=counts.users,
-        items=counts.items,
+        rows=int(sealed["rows"]),
+        users=int(sealed["users"]),
+        items=int(sealed["items"]),
         register_position=head.position,
         register_head=head.digest,
         created=created,
         names=keys.generation,
     )
     Catalogue(workspace.catalogue).add(made)
-    _clear_landing(workspace, params, data, set(store.manifest()["taken"]))
+    _clear_landing(workspace, params, data, set(sealed["taken"]))
     return made
 
 
