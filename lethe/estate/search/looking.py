@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lethe.errors import ArtifactCorrupt, StoreUnavailable
 from lethe.estate.outward import batches
-from lethe.estate.outward.tables import Form, users_in
+from lethe.estate.outward.tables import users_in
 from lethe.estate.search.encodings import TEXT
 from lethe.estate.search.needles import DISTINCTIVE, FIELD, Needles
 from lethe.estate.search.pieces import Effort, Piece, pieces
@@ -131,11 +131,18 @@ def _counted_in(store: Store, path: Path, needles: Needles) -> tuple[Counter[str
         return counted(path, needles, fields=False)
     if store.tables:
         with contextlib.suppress(ArtifactCorrupt):  # whatever it is, an id may lie anywhere in it
-            form: Form = "parquet" if path.suffix == ".parquet" else "csv"
-            there = sum(user.encode() in needles.ids for user in users_in(path, form))
+            there = sum(user.encode() in needles.ids for user in _users_in(path))
             named, whole = counted(path, Needles(needles.pseudonyms, frozenset()), fields=False)
             return named + Counter({TEXT: there}), whole
     return counted(path, needles, store.raw_ids)
+
+
+def _users_in(path: Path) -> list[str]:
+    try:
+        return users_in(path, "parquet" if path.suffix == ".parquet" else "csv")
+    except StoreUnavailable:
+        path.stat()  # one that was rewritten meanwhile is not there
+        raise
 
 
 def in_name(name: str, needles: Needles) -> int:
