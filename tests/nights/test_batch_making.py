@@ -140,6 +140,14 @@ def test_whom_the_vault_does_not_know_is_counted_and_nobody_at_all_is_an_error(
     assert [path.name for path in world.workspace.recommendations.glob(".*")] == []
 
 
+def test_the_next_one_sweeps_what_a_killed_one_left(world: World) -> None:
+    world.workspace.recommendations.mkdir(parents=True)
+    left = world.workspace.recommendations / ".version-1.csv.draft.4194305.part"
+    left.write_text("half")
+    made(world)
+    assert not left.exists()
+
+
 def meanwhile(world: World, action: Action, *raw: str) -> Callable[[pytest.MonkeyPatch], None]:
     """A request that is entered, and told, when all is written and nothing published yet."""
     original = suppressing.held
