@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup nightly test check format lint types imports tests up down nights bench lock clean
+.PHONY: help setup nightly test check format lint types imports tests up down nights bench bench-full \
+	lock clean
 
 # A shim can exist and fail, so each candidate is run, not only looked up.
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -14,7 +15,7 @@ STAMP := .venv/installed
 LONG := mission killed_nights two_nights
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## Make .venv and install the locked dependencies
 
@@ -68,8 +69,40 @@ down: $(STAMP) ## End what `make up` started
 nights: $(STAMP) ## Run only the long tests: the mission, a night killed at each step, two at once
 	@$(BIN)/python -m pytest -q $(LONG:%=tests/nights/test_%.py)
 
-bench: $(STAMP) ## Time a night beside a bare script (needs ../shared/data)
+# Peers are for the benchmarks alone: in no lock, and in no environment but theirs.
+PEERS := build/peers
+RECTOOLS := build/rectools/bin/python
+MEASURE = PYTHONPATH=$(PEERS) $(BIN)/python -m
+
+$(PEERS)/installed: $(STAMP)
+	@echo "installing the benchmarks' peers into $(PEERS)"
+	$(BIN)/python -m pip install -qq --no-deps --target $(PEERS) irspack 'fastprogress<1.1' colorlog \
+		polars polars-runtime-32 duckdb
+	@touch $@
+
+$(RECTOOLS): $(STAMP)
+	$(PYTHON) -m venv --clear build/rectools
+	$(RECTOOLS) -m pip install -qq rectools optuna
+
+bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/benchmarks.md; 20 minutes
+	@$(BIN)/python benchmarks/night.py --short
+	@$(MEASURE) benchmarks.evaluation
+	@$(MEASURE) benchmarks.recommending --users 20000
+	@$(MEASURE) benchmarks.data_path
+	@$(MEASURE) benchmarks.scan
+	@$(MEASURE) benchmarks.tuning --budget 30 --seeds 1 --sets ml-100k shop
+
+bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
 	@$(BIN)/python benchmarks/night.py
+	@$(BIN)/python benchmarks/nights.py
+	@$(MEASURE) benchmarks.evaluation
+	@$(MEASURE) benchmarks.recommending
+	@$(MEASURE) benchmarks.data_path 1000000 10000000 100000000
+	@$(MEASURE) benchmarks.history 10000000
+	@$(MEASURE) benchmarks.scan
+	@$(MEASURE) benchmarks.shortened
+	@$(MEASURE) benchmarks.knobs
+	@$(MEASURE) benchmarks.tuning --python rectools=$(RECTOOLS)
 
 lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
 	uv pip compile pyproject.toml --extra dev --extra stack --universal --python-version 3.11 --generate-hashes \
