@@ -4,7 +4,7 @@
     python -m benchmarks.tuning [--budget 60] [--seeds 1 2 3] [--sets NAME ...]
 
 Contenders, each in turn and in a process of its own (`benchmarks/contenders.py`): the search of a
-night, 10,000 trials at most, its space and first guess chosen on these very data sets; Optuna over
+night, 10,000 trials at most, its space and first guess chosen on these sets, test too; Optuna over
 implicit's ALS as its tutorial has it, in Lethe's space, with implicit's 15 iterations and own
 evaluation; the same over RecTools; irspack's `IALSRecommender.tune`, all its own. Peers are
 optional: `pip install --no-deps --target FOLDER irspack 'fastprogress<1.1' colorlog` and FOLDER in
