@@ -14,7 +14,8 @@ from lethe.errors import BadConfiguration
 from lethe.estate.outward.tables import Form, rows_of, users_in
 from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.register import Action
-from lethe.interactions.training.windows import Cuts, TrainingSet
+from lethe.interactions.training.splits import Cuts
+from lethe.interactions.training.windows import TrainingSet
 from lethe.nights.batches import making, withdrawing
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
@@ -76,7 +77,7 @@ def training(keys: Keys, items: tuple[str, ...] = ("bag", "hat", "map", "pen")) 
         timestamp=np.arange(len(pairs), dtype=np.int64),
         weight=np.ones(len(pairs), np.int64),
         features={},
-        cuts=Cuts(1, 2),
+        split=Cuts(1, 2),
         maximum_weight=10,
         position=0,
         head="",
