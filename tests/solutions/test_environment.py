@@ -44,6 +44,20 @@ def test_a_pinned_process_runs_that_kernel_on_one_thread() -> None:
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernel names are x86-64's")
+def test_the_locked_blas_multiplies_under_the_pinned_kernel() -> None:
+    """The OpenBLAS of numpy 2.5 (0.3.34) writes past its stack in such a product, and dies."""
+    code = """
+import numpy as np
+
+for width in range(8, 129, 8):
+    for rows in (60, 674, 1647, 3659):
+        factors, weights = np.ones((rows, width)), np.ones(rows)
+        assert ((factors.T * weights) @ factors == rows).all()
+print("whole")
+"""
+    assert child(code, OPENBLAS_CORETYPE="Haswell", OPENBLAS_NUM_THREADS="1") == "whole\n"
+
+
 def test_pinning_too_late_to_another_kernel_is_refused() -> None:
     said = child(
         PIN + "import numpy\nfrom lethe.errors import BadConfiguration\n"
