@@ -21,88 +21,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from lethe.errors import PromotionRefused
-from lethe.gate.promotion import Candidate, promote, recover
 from lethe.interactions.rights.register import (
-    GENESIS,
-    Action,
-    Entry,
     Head,
-    Promotion,
-    Request,
-    Standing,
 )
-from lethe.interactions.rights.standing import Fold
 from tests.fakes.register import MemoryRegister
-from tests.fakes.version_store import MemoryVersions, StoredVersion
-
-A, B, C = "a" * 64, "b" * 64, "c" * 64
-EVENTS = frozenset({"erase A", "erase B", "late file", "overwrite 1", "crash"})
-INSIDE = EVENTS - {"late file"}
-RESTORE = EVENTS - {"overwrite 1"} | {"restore"}
-STEPS = ("begin", "snapshot", "record", "verify", "promote", "over")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Which defence is on."""
-
-    verify_at: str = "verify"  # or "begin"
-    filter_snapshot: bool = True
-    recheck_register: bool = True
-    check_digest: bool = True
-    lock: bool = True
-    anchor: bool = True
-    durable_intent: bool = True
-
-
-LETHE = Variant()
-BLIND = Variant(recheck_register=False, check_digest=False, anchor=False)
-VARIANTS = {
-    "verified against the register at the start": replace(
-        BLIND, verify_at="begin", filter_snapshot=False
-    ),
-    "verified against the register at verify time": replace(BLIND, filter_snapshot=False),
-    "and every snapshot filtered": BLIND,
-    "and the register checked again at the commit point": replace(LETHE, check_digest=False),
-    "the register restored from the data's backup": replace(LETHE, anchor=False),
-    "the INTENT lost in the crash": replace(LETHE, durable_intent=False),
-    "everything but the lock": replace(LETHE, lock=False),
-}
-
-
-@dataclass(frozen=True)
-class Certificate:
-    artifact_digest: str
-    register_position: int
-    register_head: str
-    verdict: str = "VERIFIED"
-    data_version: str = "d" * 32
-
-    @property
-    def digest(self) -> str:
-        return f"{self.register_position}-{self.artifact_digest}"[:64]
-
-
-@dataclass(frozen=True)
-class Night:
-    step: int = 0
-    began: int = 0
-    users: frozenset[str] = frozenset()
-    certificate: Certificate | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    left: frozenset[str] = EVENTS
-    data: frozenset[str] = frozenset({A, B, C})
-    asked: frozenset[str] = frozenset()  # every erasure ever received, restored register or not
-    anchor: Head = GENESIS
-    entries: tuple[Entry, ...] = ()
-    promotions: tuple[Promotion, ...] = ()
-    versions: tuple[StoredVersion | None, ...] = (None, None)
-    champion: int | None = None
-    nights: tuple[Night, Night] = (Night(), Night())
+from tests.fakes.version_store import StoredVersion
+from tests.gate.commit_point import CommitPoint
+from tests.gate.race_world import (
+    EVENTS,
+    INSIDE,
+    STEPS,
+    Night,
+    State,
+    Variant,
+    appended,
+    erased,
+    heads,
+    overwritten,
+)
+from tests.gate.scene import A, B, C, Certificate
 
 
 @dataclass
@@ -113,131 +50,6 @@ class Found:
     breaches: Counter[str] = field(default_factory=Counter)
 
 
-class _Killed(BaseException):
-    """SIGKILL: no handler of the protocol may see it."""
-
-
-class _CommitPoint:
-    """Runs the real `promote` or `recover` in a world thawed from a state."""
-
-    def __init__(self, state: State, variant: Variant, plan: dict[int, str]) -> None:
-        self.variant, self.plan, self.calls, self.state = variant, plan, 0, state
-        stored = {i + 1: v for i, v in enumerate(state.versions) if v is not None}
-        self.store = MemoryVersions(stored, state.champion, self._tick)
-        self.register = MemoryRegister(state.entries, state.promotions, self._tick)
-        self.last_look: dict[int, tuple[StoredVersion, frozenset[str]]] = {}
-        self.breaches: list[str] = []
-        self.certified_at: int | None = None
-
-    def _tick(self, call: str) -> None:
-        self.calls += 1
-        event = self.plan.get(self.calls)
-        if event == "crash":
-            self._spend(event)
-            raise _Killed
-        if event is not None:
-            if event.startswith("erase") and self.register.held and self.variant.lock:
-                raise AssertionError("an erasure slipped through the lock")
-            self._spend(event)
-            if event.startswith("overwrite"):
-                version = int(event[-1])
-                self.store.versions[version] = _overwritten(self.store.versions[version])
-            else:
-                self._erase(A if event == "erase A" else B)
-
-    def _spend(self, event: str) -> None:
-        self.state = replace(self.state, left=self.state.left - {event})
-
-    def _erase(self, stone: str) -> None:
-        chain = _appended(self.register.chain, stone)
-        self.register.chain = chain
-        self.state = replace(self.state, asked=self.state.asked | {stone})
-
-    # What the degraded variants see of the register and the store; the rest is passed on.
-
-    def standing(self, upto: int | None = None) -> Standing:
-        standing = self.register.standing(upto)
-        return standing if self.variant.recheck_register else Standing(standing.position)
-
-    def artifact_digest(self, version: int) -> str:
-        stored = self.store.artifact_digest(version)
-        self._look(version)
-        if self.variant.check_digest:
-            return stored
-        certificate = self.state.nights[version - 1].certificate
-        assert certificate is not None
-        return certificate.artifact_digest
-
-    def set_champion(self, version: int | None) -> None:
-        self.store.set_champion(version)
-        if version is not None:
-            self._look(version)
-
-    def _look(self, version: int) -> None:
-        self.last_look[version] = (self.store.versions[version], self.state.asked)
-
-    def done(self, intent_id: int, at: int) -> None:
-        self.register.done(intent_id, at)
-        intent = self.register.journal[intent_id - 1].intent
-        stored, asked = self.last_look[intent.version]
-        if stored.users & asked:
-            self.breaches.append("erased")
-        if stored.digest != intent.artifact_digest:
-            self.breaches.append("unverified")
-
-    def __getattr__(self, name: str) -> object:
-        owner = self.store if hasattr(MemoryVersions, name) else self.register
-        return getattr(owner, name)
-
-    def run(self, night: int | None) -> State:
-        known = self.state.anchor if self.variant.anchor else None
-        nights = list(self.state.nights)
-        try:
-            if night is None:
-                recover(self, self, lambda: 0.0, 0.0, known=known)
-            else:
-                candidate = Candidate(night + 1, nights[night].certificate, True)
-                nights[night] = replace(nights[night], step=5)
-                promote(candidate, self, self, lambda: 0.0, 0.0, known=known)
-        except PromotionRefused:
-            pass
-        except _Killed:  # the night is started again and comes back to the same step
-            nights = list(self.state.nights)
-            if not self.variant.durable_intent:
-                ended = (item for item in self.register.journal if item.state != "intended")
-                self.register.journal = tuple(ended)
-        versions = tuple(self.store.versions.get(i + 1) for i in range(2))
-        return replace(
-            self.state,
-            entries=self.register.chain,
-            promotions=self.register.journal,
-            versions=versions,
-            champion=self.store.alias,
-            nights=(nights[0], nights[1]),
-        )
-
-
-def _overwritten(version: StoredVersion) -> StoredVersion:
-    return StoredVersion(version.users, genuine=False)
-
-
-@functools.cache
-def _appended(chain: tuple[Entry, ...], stone: str) -> tuple[Entry, ...]:
-    register = MemoryRegister(chain)
-    register.append([Request(Action.ERASE, stone, 1)])
-    return register.chain
-
-
-@functools.cache
-def _erased(entries: tuple[Entry, ...]) -> frozenset[str]:
-    return Fold(entries).standing().erased
-
-
-@functools.cache
-def _heads(entries: tuple[Entry, ...]) -> tuple[Head, ...]:
-    return (GENESIS, *(Head(entry.position, entry.digest) for entry in entries))
-
-
 def _night_step(state: State, index: int, variant: Variant) -> State:
     """One step of a night up to its verification."""
     night = state.nights[index]
@@ -246,7 +58,7 @@ def _night_step(state: State, index: int, variant: Variant) -> State:
     if name == "begin":
         after = replace(after, began=here)
     elif name == "snapshot":
-        gone = _erased(state.entries) if variant.filter_snapshot else frozenset()
+        gone = erased(state.entries) if variant.filter_snapshot else frozenset()
         after = replace(after, users=state.data - gone)
     elif name == "record":
         versions = list(state.versions)
@@ -262,11 +74,13 @@ def _night_step(state: State, index: int, variant: Variant) -> State:
 def _verified(state: State, index: int, position: int) -> Night:
     night, stored = state.nights[index], state.versions[index]
     assert stored is not None
-    refused = stored.users & _erased(state.entries[:position]) or not stored.genuine
+    refused = stored.users & erased(state.entries[:position]) or not stored.genuine
     if refused or position > len(state.entries):
         return replace(night, step=5)
     head = MemoryRegister(state.entries[:position]).head()
-    certificate = Certificate(stored.digest, head.position, head.digest)
+    certificate = Certificate(
+        stored.digest, head.position, head.digest, digest=f"{head.position}-{stored.digest}"[:64]
+    )
     return replace(night, step=4, certificate=certificate)
 
 
@@ -275,27 +89,27 @@ def _event(state: State, event: str, variant: Variant) -> State | None:
     after = replace(state, left=state.left - {event})
     if event.startswith("erase"):
         stone = A if event == "erase A" else B
-        if variant.anchor and state.anchor not in _heads(state.entries):
+        if variant.anchor and state.anchor not in heads(state.entries):
             return None  # `append` refuses to go on from a chain that lost the known head
-        entries = _appended(state.entries, stone)
+        entries = appended(state.entries, stone)
         anchor = Head(entries[-1].position, entries[-1].digest)
         # The sweep that follows a request purges the data at once.
         data, asked = state.data - {stone}, state.asked | {stone}
         return replace(after, entries=entries, anchor=anchor, data=data, asked=asked)
     if event == "late file":
-        dropped = _erased(state.entries) if variant.filter_snapshot else frozenset()
+        dropped = erased(state.entries) if variant.filter_snapshot else frozenset()
         return replace(after, data=state.data | ({A} - dropped))
     if event == "restore":
         return replace(after, entries=(), data=frozenset({A, B, C}))
     version = state.versions[0]
     if event == "crash" or version is None:
         return None  # between two steps a crash changes nothing: steps are whole or absent
-    return replace(after, versions=(_overwritten(version), state.versions[1]))
+    return replace(after, versions=(overwritten(version), state.versions[1]))
 
 
 def _plans(state: State, variant: Variant, night: int | None) -> Iterator[dict[int, str]]:
     """Every way in which the remaining events may strike inside one run of the commit point."""
-    dry = _CommitPoint(state, variant, {})
+    dry = CommitPoint(state, variant, {})
     dry.run(night)
     yield {}
     inside = [event for event in ("crash", "overwrite 1") if event in state.left]
@@ -323,7 +137,7 @@ def _outcomes(
     """Every distinct end of one run, with its breaches."""
     ends = set()
     for plan in _plans(core, variant, actor):
-        commit = _CommitPoint(core, variant, plan)
+        commit = CommitPoint(core, variant, plan)
         after = commit.run(actor)
         ends.add((after, tuple(commit.breaches)))
     return frozenset(ends)

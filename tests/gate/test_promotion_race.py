@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gate.promotion_race import EVENTS, LETHE, RESTORE, VARIANTS, explore
+from tests.gate.promotion_race import explore
+from tests.gate.race_world import EVENTS, LETHE, RESTORE, VARIANTS
 
 
 def test_no_interleaving_promotes_an_erased_user_or_an_unverified_artifact() -> None:

@@ -139,6 +139,12 @@ class Place:
         return dict(read_json(sorted(self.state.glob("reports/????-*.json"))[-1]))
 
 
+@pytest.fixture(autouse=True)
+def _register_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here works on a register that the machine's own environment names."""
+    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Prefect server on loopback for all nights of this process; its private folder."""

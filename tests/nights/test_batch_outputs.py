@@ -36,11 +36,6 @@ SOME = PEOPLE[:3]
 ITEMS = [*PEOPLE, "7", "1"]  # items and ranks can read like ids
 
 
-@pytest.fixture(autouse=True)
-def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
-
-
 @dataclass
 class Lists:
     """A world with a batch output, and who must be in it, told by sets of lives."""

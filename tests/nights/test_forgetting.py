@@ -35,11 +35,6 @@ PEOPLE = [f"customer-{number:04d}" for number in range(6)]
 ANN, BOB, CAT, DAN, EVE, FAY = PEOPLE
 
 
-@pytest.fixture(autouse=True)
-def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
-
-
 def retired(world: World, night: str = "tonight") -> retiring.Retired:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "open_data", lambda _: world.data)

@@ -32,11 +32,6 @@ PRINTER, MAILER = RECIPIENTS = ("A printer of letters", "The mailer")
 DAY = "2026-02-02"
 
 
-@pytest.fixture(autouse=True)
-def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
-
-
 def with_recipients(world: World, *names: str) -> World:
     world.desk = replace(world.desk, params=PARAMS.model_copy(update={"recipients": names}))
     return world

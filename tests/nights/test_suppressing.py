@@ -35,11 +35,6 @@ SOME = PEOPLE[:3]
 STRANGER = "d" * 32
 
 
-@pytest.fixture(autouse=True)
-def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
-
-
 @dataclass
 class Served:
     """A world, what must be so in it, and a server of every version that there ever was."""

@@ -49,11 +49,6 @@ TOLD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LETHE_REGISTER_URL", raising=False)
-
-
 def known_here(world: World) -> World:
     write_json(world.workspace.fingerprints, {"signing": "0123456789abcdef"})
     return world

@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from lethe.gate.proof import verification
 from lethe.gate.proof.algebra import FoldIn, confidences, item_sides
 from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import Field, People
+from lethe.gate.proof.report import LayerResult
+from lethe.gate.proof.verification import verify
+from tests.gate.proof.cases import case_of, honest
 from tests.solutions.histories import history
 
 REG = 4.0
@@ -252,3 +256,19 @@ def test_what_pulls_is_summed_over_all_items_under_their_weights() -> None:
     W = np.diag(field.weights)
     np.testing.assert_allclose(field.pull, Y.T @ W @ field.gradient, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(field.gram, Y.T @ W @ Y, rtol=1e-9, atol=1e-12)
+
+
+def test_the_controls_are_drawn_by_the_first_twelve_digits_of_the_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Any] = []
+
+    def noted(*arguments: Any) -> LayerResult:
+        given.extend(arguments)
+        return LayerResult("contribution", "?", "0", "0", ())
+
+    monkeypatch.setattr(verification, "contribution", noted)
+    als = case_of(honest("als"), canaries=(3,), untested=2)
+    assert len(verify(als).layers) == 6
+    assert given[3] == int.from_bytes(bytes.fromhex(als.retained.digest[:12]), "big")
+    assert given[4:] == [(3,), 2]

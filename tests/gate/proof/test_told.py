@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lethe.gate.proof import report, verification
+from lethe.gate.proof import report
 from lethe.gate.proof.case import Case
 from lethe.gate.proof.layers import manifest_layer, popular_order, replay, structure
 from lethe.gate.proof.report import LayerResult
@@ -273,22 +273,6 @@ def test_arrays_that_differ_are_missing_or_too_many_are_counted(case: Case) -> N
     assert counted(layer(more)) == {differs: 1, other: 3}
     copied = {name: digest.encode().decode() for name, digest in digests.items()}
     assert counted(layer(copied)) == {}
-
-
-def test_the_controls_are_drawn_by_the_first_twelve_digits_of_the_matrix(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given: list[Any] = []
-
-    def noted(*arguments: Any) -> LayerResult:
-        given.extend(arguments)
-        return LayerResult("contribution", "?", "0", "0", ())
-
-    monkeypatch.setattr(verification, "contribution", noted)
-    als = case_of(honest("als"), canaries=(3,), untested=2)
-    assert len(verify(als).layers) == 6
-    assert given[3] == int.from_bytes(bytes.fromhex(als.retained.digest[:12]), "big")
-    assert given[4:] == [(3,), 2]
 
 
 def test_nothing_of_a_case_is_shown(case: Case) -> None:

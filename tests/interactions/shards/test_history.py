@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lethe.errors import ArtifactCorrupt, WrongKey
 from lethe.interactions.shards.history import Files, History, Purge
 from lethe.interactions.shards.store import ShardStore
-from tests.interactions.shards.test_store import ROW, Row, contents, person, row, table
+from tests.interactions.shards.rows import ROW, Row, contents, person, row, table
 
 MONTH = 31 * 86_400
 

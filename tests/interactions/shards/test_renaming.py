@@ -16,8 +16,8 @@ from lethe.interactions.shards import renaming
 from lethe.interactions.shards.merging import read_table
 from lethe.interactions.shards.renaming import Renaming
 from lethe.interactions.shards.store import ShardStore
+from tests.interactions.shards.rows import ROW, Row, contents, person, row, table
 from tests.interactions.shards.test_history import Kept
-from tests.interactions.shards.test_store import ROW, Row, contents, person, row, table
 
 FIRST = Keys(bytes(32), b"\1" * 32)
 SECOND = Keys(bytes(32), b"\1" * 32, b"\2" * 32)
