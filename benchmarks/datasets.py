@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ def synthetic(pairs: int) -> InteractionMatrix:
 def _power(draw: np.random.Generator, users: int) -> Any:
     weight = draw.gamma(1.2, size=users) + 0.05
     return weight / weight.sum()
+
+
+def at_hand(names: Sequence[str], data: Path) -> Iterator[str]:
+    """Those of the data sets that are there; the others are left out, and that is said."""
+    for name in names:
+        if name == "shop" or (data / name.partition(", ")[0]).is_dir():
+            yield name
+        else:
+            print(f"{name} is not at hand: left out", file=sys.stderr)

@@ -31,7 +31,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.datasets import shards  # noqa: E402
+from benchmarks.datasets import at_hand, shards  # noqa: E402
 from benchmarks.page import machine, put  # noqa: E402
 from benchmarks.shortened import SEED, drawn  # noqa: E402
 from benchmarks.tuning import METRIC, SETS  # noqa: E402
@@ -193,10 +193,7 @@ def main() -> None:
         "| Data | learned from | rows | validation | test | difference (95 %) |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for name in given.sets or (SETS[:1] if given.short else SETS):
-        if name != "shop" and not (given.data / name.partition(", ")[0]).is_dir():
-            print(f"{name} is not at hand: left out", file=sys.stderr)
-            continue
+    for name in at_hand(given.sets or (SETS[:1] if given.short else SETS), given.data):
         for line in rows(name, given):
             print(line, flush=True)
             lines.append(line)

@@ -26,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.datasets import at_hand  # noqa: E402
 from benchmarks.page import put  # noqa: E402
 from benchmarks.tuning import METRIC, SETS, Split  # noqa: E402
 from lethe.gate.scoring.evaluation import evaluate  # noqa: E402
@@ -104,10 +105,7 @@ def main() -> None:
     options.add_argument("--dry", action="store_true", help="print, and write nothing")
     given = options.parse_args()
     lines = [HEAD, "|---|---:|---|---|" + "---:|" * len(STEPS)]
-    for name in given.sets:
-        if name != "shop" and not (given.data / name.partition(", ")[0]).is_dir():
-            print(f"{name} is not at hand: left out", file=sys.stderr)
-            continue
+    for name in at_hand(given.sets, given.data):
         with tempfile.TemporaryDirectory() as folder:
             for line in rows(name, Split(name, given.data, Path(folder)), given.draws):
                 print(line, flush=True)

@@ -43,7 +43,7 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.datasets import training_folder  # noqa: E402
+from benchmarks.datasets import at_hand, training_folder  # noqa: E402
 from benchmarks.page import machine, put  # noqa: E402
 from lethe.gate.scoring.evaluation import Evaluation, evaluate  # noqa: E402
 from lethe.gate.scoring.quality import bootstrap_interval  # noqa: E402
@@ -258,10 +258,7 @@ def main() -> None:
     load, given = os.getloadavg()[0], asked()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     lines = [HEAD, "|---|---|---:|---:|---:|---:|---:|---:|"]
-    for name in given.sets:
-        if name != "shop" and not (given.data / name.partition(", ")[0]).is_dir():
-            print(f"{name} is not at hand: left out", file=sys.stderr)
-            continue
+    for name in at_hand(given.sets, given.data):
         for line in measured(name, given):
             print(line, flush=True)
             lines.append(line)
