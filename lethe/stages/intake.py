@@ -31,7 +31,7 @@ from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 # Held in memory before they are written: people for the vault, refused rows for quarantine.
 _AT_ONCE = 100_000
 _KNOWN = 300_000
-"""Ids of which an intake remembers who they are: most come with every file (some 150 MB)."""
+"""Ids of which an intake remembers who they are: most come with every file (some 100 MB)."""
 
 
 @dataclass
