@@ -102,6 +102,7 @@ bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
 	@$(MEASURE) benchmarks.scan
 	@$(MEASURE) benchmarks.shortened
 	@$(MEASURE) benchmarks.knobs
+	@$(MEASURE) benchmarks.scaling
 	@$(MEASURE) benchmarks.tuning --python rectools=$(RECTOOLS)
 
 lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
