@@ -6,7 +6,6 @@ marked in `Verdicts`, never changed and never lost.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
+from lethe.interactions.intake import plain
 from lethe.interactions.intake.verdicts import RefusedRow, Verdicts, mask
 from lethe.interactions.rights.identity import canonical_id, id_fault
 
@@ -102,11 +101,14 @@ def canonical_ids(
     Plain ASCII ids are their own canonical form; the others go through the one definition, each
     distinct text once. A test holds the short way to the long one.
     """
+    capitals = case_fold and pc.any(matching(texts, "[A-Z]")).as_py()
+    if plain.every(texts, _PLAIN_BYTES) and not capitals:
+        return texts
     texts = pc.fill_null(texts, "")
     verdicts.take(mask(blank(texts)), f"{what}: blank id")
-    plain = matching(texts, _PLAIN_FOLDED if case_fold else _PLAIN)
-    plain = pc.and_(plain, pc.less_equal(pc.binary_length(texts), _PLAIN_BYTES))
-    others = pc.unique(pc.filter(texts, pc.invert(plain)))
+    own = matching(texts, _PLAIN_FOLDED if case_fold else _PLAIN)
+    own = pc.and_(own, pc.less_equal(pc.binary_length(texts), _PLAIN_BYTES))
+    others = pc.unique(pc.filter(texts, pc.invert(own)))
     if not len(others):
         return texts
     forms: list[str] = []
@@ -150,20 +152,26 @@ def unfolded_bytes(column: Array) -> int:
 
 def seconds(texts: Array, timestamp_format: str, verdicts: Verdicts) -> Array:
     """Unix seconds (int64) of a column of times; 0 where a row is marked."""
-    texts = pc.fill_null(texts, "")
+    if timestamp_format == "seconds" and plain.every(texts, 18, ord("0"), ord("9")):
+        times = pc.cast(texts, pa.int64())
+    else:
+        times = _slow_seconds(pc.fill_null(texts, ""), timestamp_format, verdicts)
+    late = mask(pc.greater_equal(times, TIMESTAMP_LIMIT))
+    verdicts.take(late, "timestamp: from 2100 on, probably milliseconds")
+    return times
+
+
+def _slow_seconds(texts: Array, timestamp_format: str, verdicts: Verdicts) -> Array:
     verdicts.take(mask(blank(texts)), "timestamp: blank")
     if timestamp_format == "seconds":
         verdicts.take(mask(matching(texts, r"\A-[0-9]+(?:\.[0-9]+)?\z")), "timestamp: negative")
         whole_number = matching(texts, r"\A[0-9]{1,18}\z")
         verdicts.take(~mask(whole_number), "timestamp: not a whole number of seconds")
-        times = pc.cast(pc.if_else(whole_number, texts, "0"), pa.int64())
-    else:
-        times = _parsed(texts, timestamp_format)
-        verdicts.take(mask(pc.is_null(times)), "timestamp: not in the configured format")
-        times = pc.fill_null(times, 0)
-        verdicts.take(mask(pc.less(times, 0)), "timestamp: negative")
-    late = mask(pc.greater_equal(times, TIMESTAMP_LIMIT))
-    verdicts.take(late, "timestamp: from 2100 on, probably milliseconds")
+        return pc.cast(pc.if_else(whole_number, texts, "0"), pa.int64())
+    times = _parsed(texts, timestamp_format)
+    verdicts.take(mask(pc.is_null(times)), "timestamp: not in the configured format")
+    times = pc.fill_null(times, 0)
+    verdicts.take(mask(pc.less(times, 0)), "timestamp: negative")
     return times
 
 
@@ -179,10 +187,11 @@ def _parsed(texts: Array, timestamp_format: str) -> Array:
         quick = pc.strptime(distinct, format=timestamp_format, unit="s", error_is_null=True)
         same = pc.equal(pc.strftime(quick, format=timestamp_format), distinct)
         known = pc.if_else(pc.fill_null(same, False), pc.cast(quick, pa.int64()), known)
-    values = known.to_pylist()
-    for place in np.flatnonzero(mask(pc.is_null(known))).tolist():
-        values[place] = _parsed_slowly(distinct[place].as_py(), timestamp_format)
-    return pc.take(pa.array(values, pa.int64()), pc.index_in(texts, value_set=distinct))
+    slow = pc.is_null(known)
+    times = [_parsed_slowly(text, timestamp_format) for text in distinct.filter(slow).to_pylist()]
+    if times:
+        known = pc.replace_with_mask(known, slow, pa.array(times, pa.int64()))
+    return pc.take(known, pc.index_in(texts, value_set=distinct))
 
 
 def _parsed_slowly(text: str, timestamp_format: str) -> int | None:
@@ -195,6 +204,8 @@ def _parsed_slowly(text: str, timestamp_format: str) -> int | None:
 
 def numbers(texts: Array, verdicts: Verdicts) -> Array:
     """float64 of a column of numbers; null where blank, and where a row is marked."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), pa.float64())
     texts = pc.if_else(blank(texts), pa.scalar(None, pa.string()), pc.utf8_trim(texts, " "))
     verdicts.take(mask(matching(texts, _NOT_FINITE)), "event value: not finite")
     number = matching(texts, _NUMBER)
@@ -209,6 +220,8 @@ def numbers(texts: Array, verdicts: Verdicts) -> Array:
 
 def optional_text(texts: Array, what: str, limit: int, verdicts: Verdicts) -> Array:
     """A string column; blank becomes null, more than `limit` bytes or a control mark a row."""
+    if texts.null_count == len(texts) or plain.every(texts, limit):
+        return texts
     texts = pc.if_else(blank(texts), pa.scalar(None, pa.string()), pc.utf8_trim(texts, " "))
     verdicts.take(mask(pc.greater(pc.binary_length(texts), limit)), f"{what}: too long")
     verdicts.take(mask(matching(texts, _CONTROL)), f"{what}: control or zero-width character")
@@ -238,47 +251,5 @@ def typed(
         IMPRESSIONS: text(IMPRESSIONS, 16_384),
         EVENT_ID: text(EVENT_ID, _PLAIN_BYTES),
     }
-    return pa.table(columns, schema=INTERACTIONS).filter(pa.array(verdicts.kept()))
-
-
-def line_faults(lines: list[bytes], delimiter: str) -> dict[int, str]:
-    """The lines that cannot be one row, by index; a blank line has an empty fault."""
-    mark = re.escape(delimiter.encode())
-    cell = rb'(?:"[^"]*(?:""[^"]*)*"|[^"%b][^%b]*|)' % (mark, mark)
-    row = re.compile(rb"%b(?:%b%b)*" % (cell, mark, cell))
-    faults: dict[int, str] = {}
-    for index, line in enumerate(lines):
-        if not line:
-            faults[index] = ""
-        elif b"\r" in line:
-            faults[index] = "a carriage return inside a line"
-        elif b'"' in line and not row.fullmatch(line):
-            faults[index] = "a quote is not closed on its line"
-    return faults
-
-
-def split(body: bytes, header: tuple[str, ...], delimiter: str) -> tuple[pa.Table, dict[int, str]]:
-    """Split whole lines into string columns; the lines of another width by index, with the fault.
-
-    Nothing is guessed: `00123`, `1e5`, `NA` and the empty text stay what they are.
-    """
-    misfits: dict[int, str] = {}
-
-    def misfit(row: csv.InvalidRow) -> str:
-        fields = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        misfits[row.number - 1] = fields
-        return "skip"
-
-    if not body:
-        return pa.table({name: pa.array([], pa.string()) for name in header}), misfits
-    table = csv.read_csv(
-        pa.BufferReader(body),
-        csv.ReadOptions(use_threads=False, block_size=len(body) + 1, column_names=header),
-        csv.ParseOptions(delimiter=delimiter, invalid_row_handler=misfit),
-        csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()),
-            null_values=[],
-            strings_can_be_null=False,
-        ),
-    )
-    return table, misfits
+    table, kept = pa.table(columns, schema=INTERACTIONS), verdicts.kept()
+    return table if kept.all() else table.filter(pa.array(kept))

@@ -8,10 +8,7 @@ hold while it is decompressed.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +23,7 @@ from pyarrow import parquet
 from lethe.durable import canonical_json, sha256_file
 from lethe.errors import BadConfiguration, BadFile
 from lethe.interactions import columns as c
+from lethe.interactions.intake.lines import text_blocks, whole_lines
 from lethe.interactions.intake.rules import (
     IntakeRules,
     InteractionRules,
@@ -38,8 +36,6 @@ from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow, Verdicts
 _Header: TypeAlias = tuple[str, ...]
 _IGNORED: Final = (".part", ".sha256")
 _TEXT_NAMES: Final = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-_CHUNK: Final = 4 << 20
-_LINE_BYTES: Final = 1 << 20
 _BATCH: Final = 32_768  # rows of parquet at a time
 
 
@@ -120,8 +116,9 @@ def _batch(block: c.Block, rules: InteractionRules) -> Batch:
     users = rules.user_ids(texts[c.USER], verdicts)
     form = "seconds" if rules.columns[c.TIMESTAMP] in block.epochs else rules.timestamp_format
     table = c.typed(users, texts, form, rules.default_event_type, verdicts)
-    numbers = block.rows.tolist()
-    refused = [RefusedRow(numbers[i], rule, block.line(i)) for i, rule in verdicts.refused()]
+    refused = [
+        RefusedRow(int(block.rows[i]), rule, block.line(i)) for i, rule in verdicts.refused()
+    ]
     refused = sorted([*block.refused, *refused], key=lambda row: row.row)
     blanks = {"blank line": block.blanks} if block.blanks else {}
     return Batch(table, block.read, {**blanks, **verdicts.dropped()}, refused)
@@ -170,7 +167,7 @@ def _header(path: Path, table: TableRules, cap: int) -> _Header:
         return table.header
     if not path.name.endswith(_TEXT_NAMES):
         raise BadFile(path.name, "its name is not that of a format we read")
-    line = next(_lines(path, table.encoding, cap, 1 << 16), b"").partition(b"\n")[0]
+    line = next(whole_lines(path, table.encoding, cap, 1 << 16), b"").partition(b"\n")[0]
     return table.header_in(line.decode(), path.name)
 
 
@@ -179,80 +176,13 @@ def _blocks(path: Path, kind: Kind, rules: IntakeRules) -> Iterator[c.Block]:
     header = _header(path, table, rules.maximum_file_bytes)
     if fault := rules.misfit(kind, header):
         raise BadFile(path.name, fault)
-    parts = _parquet_blocks if path.suffix == ".parquet" else _text_blocks
+    parts = _parquet_blocks if path.suffix == ".parquet" else text_blocks
     read = 0
     for block in parts(path, table, header, rules.maximum_file_bytes):
         read += block.read
         if read > rules.maximum_rows:
             raise BadFile(path.name, f"more than {rules.maximum_rows} rows")
         yield block
-
-
-def _chunks(path: Path, encoding: str, cap: int, size: int) -> Iterator[bytes]:
-    """The file as UTF-8 without a byte order mark, decompressed and decoded as it is read."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    total, some = 0, False
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            while raw := stream.read(size):
-                text = decoder.decode(raw).encode()
-                text = text.removeprefix(codecs.BOM_UTF8) if total == 0 else text
-                some, total = some or bool(text), total + len(raw)
-                yield text
-                if total > cap:
-                    raise BadFile(path.name, f"more than {cap} bytes when decompressed")
-        yield decoder.decode(b"", final=True).encode()
-        if not some:
-            raise BadFile(path.name, "zero bytes")
-    except UnicodeError:
-        raise BadFile(path.name, f"it is not {encoding} text") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise BadFile(path.name, "its gzip stream is cut short or damaged") from None
-
-
-def _lines(path: Path, encoding: str, cap: int, size: int = _CHUNK) -> Iterator[bytes]:
-    """Blocks of whole lines, each ended by a line feed."""
-    rest = b""
-    for chunk in _chunks(path, encoding, cap, size):
-        whole, feed, rest = (rest + chunk).rpartition(b"\n")
-        if len(rest) > _LINE_BYTES:
-            raise BadFile(path.name, f"a line of more than {_LINE_BYTES} bytes")
-        if feed:
-            yield (whole + feed).replace(b"\r\n", b"\n")
-    if rest:
-        yield rest.removesuffix(b"\r") + b"\n"
-
-
-def _text_blocks(path: Path, table: TableRules, header: _Header, cap: int) -> Iterator[c.Block]:
-    first, skip = 1, table.header is None
-    for whole in _lines(path, table.encoding, cap):
-        body = whole.partition(b"\n")[2] if skip else whole
-        block = _text_block(path.name, body, first, table, header)
-        first, skip = first + block.read, False
-        yield block
-
-
-def _text_block(name: str, body: bytes, first: int, table: TableRules, header: _Header) -> c.Block:
-    lines = body.split(b"\n")[:-1]
-    delimiter = table.delimiter_of(name)
-    faults = c.line_faults(lines, delimiter)
-    kept = [index for index in range(len(lines)) if index not in faults]
-    if faults:
-        body = b"".join(lines[index] + b"\n" for index in kept)
-    columns, misfits = c.split(body, header, delimiter)
-    faults |= {kept[index]: fault for index, fault in misfits.items()}
-    rows = np.delete(np.arange(len(lines)), sorted(faults))
-    if len(rows) != columns.num_rows:
-        raise BadFile(name, "its lines cannot be told apart")
-    refused = [RefusedRow(first + i, rule, lines[i].decode()) for i, rule in faults.items() if rule]
-    blanks = len(faults) - len(refused)
-    line = partial(_line, lines, rows)
-    return c.Block(columns, rows + first, line, tuple(refused), blanks)
-
-
-def _line(lines: list[bytes], rows: c.Numbers, index: int) -> str:
-    line: bytes = lines[rows[index]]
-    return line.decode()
 
 
 @contextlib.contextmanager
