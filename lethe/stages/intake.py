@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -14,15 +15,15 @@ from lethe.errors import BadFile
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
 from lethe.interactions.columns import USER
-from lethe.interactions.intake.naming import pseudonymised
+from lethe.interactions.intake.naming import People, pseudonymised
 from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
 from lethe.interactions.intake.rules import LandedFile
-from lethe.interactions.intake.verdicts import RefusedFile
+from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow
 from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing
-from lethe.interactions.shards.merging import Gathering
+from lethe.interactions.shards.gathering import Gathering
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
@@ -30,8 +31,10 @@ from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 
 # Held in memory before they are written: people for the vault, refused rows for quarantine.
 _AT_ONCE = 100_000
-_KNOWN = 300_000
+_KNOWN = 1_000_000
 """Ids of which an intake remembers who they are: most come with every file (some 100 MB)."""
+_ROWS = 1 << 18
+"""Rows that wait for one another before they are named: files are many and small (some 20 MB)."""
 
 
 @dataclass
@@ -96,7 +99,12 @@ class _Intake:
     receipts: Receipts
     canaries: str
     met: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    known: dict[str, Identity] = field(default_factory=dict)
+    waiting: list[pa.Table] = field(default_factory=list)
+
+    @cached_property
+    def people(self) -> People:
+        """Who the raw ids are; those who may stay are met, the first time that they come."""
+        return People(self._identified, _KNOWN)
 
     def run(self) -> list[str]:
         """Take every landed file once; the digests of all files ever taken.
@@ -125,6 +133,7 @@ class _Intake:
                     else:
                         taken.add(file.sha256)
                         tally.counts["new"] += 1
+            self._name_waiting(batch, self.tally)
             self._remember()
         # Rows of canaries are distinct and new. After a kill some are there already: then `took`
         # knows better, from how far the store has grown.
@@ -145,68 +154,82 @@ class _Intake:
     def _take(
         self, file: LandedFile, batch: Gathering, quarantine: Quarantine, counted: _Tally
     ) -> None:
-        if file.kind == "interactions":
-            with batch.whole():
-                self._take_interactions(file, batch, quarantine, counted)
-        else:
+        if file.kind != "interactions":
             self._take_attributes(file)
+        elif counted is self.tally:
+            self._take_interactions(file, batch, quarantine, counted)
+        else:  # rows of different tallies do not wait together
+            self._name_waiting(batch, self.tally)
+            self._take_interactions(file, batch, quarantine, counted)
+            self._name_waiting(batch, counted)
 
     def _take_interactions(
         self, file: LandedFile, batch: Gathering, quarantine: Quarantine, counted: _Tally
     ) -> None:
-        tally, refused = _Tally(), []
-        for part in read_interactions(file, self.params.intake):
-            table, erased = self._pseudonymised(part.table)
-            batch.add(table)
-            tally.counts["rows_read"] += part.rows_read
-            tally.counts["rows_erased"] += erased
-            tally.dropped.update(part.dropped)
-            tally.refused.update(row.rule for row in part.refused)
-            refused += part.refused
-            if len(refused) >= _AT_ONCE:
-                quarantine.rows(file.sha256, refused)
-                refused.clear()
+        tally, refused, tables = _Tally(), list[RefusedRow](), list[pa.Table]()
+        with batch.whole():
+            try:
+                for part in read_interactions(file, self.params.intake):
+                    tables.append(part.table)
+                    tally.counts["rows_read"] += part.rows_read
+                    tally.dropped.update(part.dropped)
+                    tally.refused.update(row.rule for row in part.refused)
+                    refused += part.refused
+                    if len(refused) >= _AT_ONCE:
+                        quarantine.rows(file.sha256, refused)
+                        refused.clear()
+                    if sum(map(len, tables)) >= _ROWS:
+                        self._name(tables, batch, tally)
+            except BadFile:
+                # An erasure finds whoever is in a file that quarantine keeps whole.
+                self._name(tables, batch, tally)
+                raise
         if refused:
             quarantine.rows(file.sha256, refused)
         counted.add(tally)
+        self.waiting.extend(tables)
+        if sum(map(len, self.waiting)) >= _ROWS:
+            self._name_waiting(batch, counted)
+
+    def _name_waiting(self, batch: Gathering, counted: _Tally) -> None:
+        self._name(self.waiting, batch, counted)
+
+    def _name(self, tables: list[pa.Table], batch: Gathering, counted: _Tally) -> None:
+        """Ids become pseudonyms, rows of erased lives fall out, and the others are gathered."""
+        if not tables:
+            return
+        rows = pa.concat_tables(tables)
+        tables.clear()
+        coded = pseudonymised(rows, self.people)
+        counted.counts["rows_erased"] += rows.num_rows - coded.num_rows
+        batch.add(coded)
 
     def _take_attributes(self, file: LandedFile) -> None:
         kind: Literal["items", "users"] = "users" if file.kind == "users" else "items"
         table = read_attributes(file, self.params.intake, kind)
         if kind == "users":
-            people = self._identified(table[USER].to_pylist())
-            erased = pa.array([person.erased for person in people], pa.bool_())
-            codes = pa.array([person.pseudonym for person in people], pa.string())
-            table = table.set_column(table.column_names.index(USER), USER, codes)
-            table = table.filter(pc.invert(erased))
-            self.tally.counts["rows_erased"] += int(pc.sum(erased).as_py() or 0)
+            people = self.people.of(table[USER].combine_chunks())
+            table = table.set_column(table.column_names.index(USER), USER, people[USER])
+            table = table.filter(pc.invert(people["erased"]))
+            self.tally.counts["rows_erased"] += int(pc.sum(people["erased"]).as_py() or 0)
             self._remember()
         self.store.put_attributes(kind, table)
 
     def _identified(self, raw: Sequence[str]) -> list[Identity]:
-        """Identities in order; those who may stay are met, the first time that they come."""
-        if len(self.known) > _KNOWN:
-            self.known.clear()
         fold = self.params.intake.interactions.case_fold
-        new = sorted(set(raw).difference(self.known))
-        names = [canonical_id(text, fold) for text in new]
-        for text, name, person in zip(new, names, self.identities.resolve(names), strict=True):
-            self.known[text] = person
+        names = [canonical_id(text, fold) for text in raw]
+        people = self.identities.resolve(names)
+        for name, person in zip(names, people, strict=True):
             if not person.erased:
                 self.met[person.pseudonym] = (person.pseudonym, person.tombstone, name)
         if len(self.met) >= _AT_ONCE:
             self._remember()
-        return list(map(self.known.__getitem__, raw))
+        return people
 
     def _remember(self) -> None:
         """Write those met into the vault: before their rows are, so that nobody is unknown."""
         self.vault.remember(self.met.values())
         self.met.clear()
-
-    def _pseudonymised(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """Ids become pseudonyms; rows of erased lives fall out. Also how many fell out."""
-        coded = pseudonymised(table, self._identified)
-        return coded, table.num_rows - coded.num_rows
 
 
 def purge(  # noqa: PLR0913

@@ -22,7 +22,7 @@ import numpy as np
 from lethe.durable import write_bytes
 from lethe.errors import BadFile
 from lethe.interactions import columns as c
-from lethe.interactions.intake.naming import pseudonymised
+from lethe.interactions.intake.naming import People, pseudonymised
 from lethe.interactions.intake.reading import read_interactions
 from lethe.interactions.intake.rules import IntakeRules, InteractionRules, LandedFile
 from lethe.interactions.rights.identity import Identities, Identity, canonical_id, id_fault
@@ -30,6 +30,7 @@ from lethe.interactions.shards.store import ShardStore
 
 LEAST_ITEMS = 4
 _TEMPLATE_ROWS = 20_000
+_PEOPLE = 100_000
 _PROBE = "lethe-canary-{:020x}"
 _TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _BLANK = (c.EVENT_ID, c.IMPRESSIONS)
@@ -76,10 +77,11 @@ def fresh(
     def identified(texts: Sequence[str]) -> list[Identity]:
         return identities.resolve([canonical_id(text, fold) for text in texts])
 
+    people = People(identified, _PEOPLE)
     for file in files:
         with contextlib.suppress(BadFile):
             for batch in read_interactions(file, rules):
-                if store.adds(pseudonymised(batch.table, identified)):
+                if store.adds(pseudonymised(batch.table, people)):
                     return True
     return False
 

@@ -3,30 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.interactions.columns import TIMESTAMP, USER
+from lethe.interactions.columns import TIMESTAMP, USER, Array
 from lethe.interactions.rights.identity import Identity
 
+_AS_COLUMNS: Final = pa.schema(
+    [("raw", pa.string()), (USER, pa.string()), ("erased", pa.bool_()), ("since", pa.int64())]
+)
 
-def pseudonymised(
-    table: pa.Table, identified: Callable[[Sequence[str]], Sequence[Identity]]
-) -> pa.Table:
-    """The rows that may stay, `user` now a pseudonym.
 
-    `identified` answers one identity for each distinct raw id, in the order given. Rows of erased
-    lives go, and of a new life those from before it began.
+class People:
+    """Who raw ids are. Each is asked for once, of `identified`: one identity for each, in order.
+
+    More than `most` ids are not remembered from one call to the next: those come and are asked
+    for again.
+    """
+
+    def __init__(
+        self, identified: Callable[[Sequence[str]], Sequence[Identity]], most: int = 0
+    ) -> None:
+        self._identified, self._most = identified, most
+        self._known = _AS_COLUMNS.empty_table()
+
+    def of(self, raw: Array) -> pa.Table:
+        """For each of distinct raw ids, in order: `user` (the pseudonym), `erased` and `since`.
+
+        `since` is an int64, Unix seconds: rows from before belong to a life that is over.
+        """
+        if self._known.num_rows > self._most:
+            self._known = _AS_COLUMNS.empty_table()
+        place = pc.index_in(raw, value_set=self._known["raw"].combine_chunks())
+        if place.null_count:
+            new = sorted(raw.filter(pc.is_null(place)).to_pylist())
+            people = self._identified(new)
+            columns = [
+                new,
+                [one.pseudonym for one in people],
+                [one.erased for one in people],
+                [one.not_before for one in people],
+            ]
+            met = pa.table(columns, schema=_AS_COLUMNS)
+            self._known = pa.concat_tables([self._known, met]).combine_chunks()
+            place = pc.index_in(raw, value_set=self._known["raw"].combine_chunks())
+        return self._known.drop_columns(["raw"]).take(place).combine_chunks()
+
+
+def pseudonymised(table: pa.Table, people: People) -> pa.Table:
+    """The rows that may stay, `user` now a pseudonym, as a dictionary.
+
+    Rows of erased lives go, and of a new life those from before it began.
     """
     column = table[USER].combine_chunks().dictionary_encode()
-    people = identified(column.dictionary.to_pylist())
-    codes = pa.array([person.pseudonym for person in people], pa.string())
-    gone = pa.array([person.erased for person in people], pa.bool_())
-    start = pa.array([person.not_before for person in people], pa.int64())
+    found = people.of(column.dictionary)
+    names, erased, since = (found[name].combine_chunks() for name in _AS_COLUMNS.names[1:])
+    users = pa.DictionaryArray.from_arrays(column.indices, names)
+    table = table.set_column(table.column_names.index(USER), USER, users)
+    if not pc.any(erased).as_py() and not pc.max(since).as_py():
+        return table  # times are never negative
     stays = pc.and_(
-        pc.invert(gone.take(column.indices)),
-        pc.greater_equal(table[TIMESTAMP].combine_chunks(), start.take(column.indices)),
+        pc.invert(erased.take(column.indices)),
+        pc.greater_equal(table[TIMESTAMP].combine_chunks(), since.take(column.indices)),
     )
-    place = table.column_names.index(USER)
-    return table.set_column(place, USER, codes.take(column.indices)).filter(stays)
+    return table.filter(stays)

@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 from lethe.durable import canonical_json, read_json, sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt, WrongKey
 from lethe.interactions import columns as c
+from lethe.interactions.shards.gathering import buckets_of, check_pseudonyms
 from lethe.interactions.shards.merging import (
-    buckets_of,
-    check_pseudonyms,
     names_of,
     read_table,
     write_table,

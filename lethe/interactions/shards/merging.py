@@ -6,207 +6,31 @@ form in which a table is written, so that equal content is equal bytes.
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import ipc, parquet
+from pyarrow import parquet
 
 from lethe.durable import replacing, sync_folder
-from lethe.errors import ArtifactCorrupt, BadInput
+from lethe.errors import ArtifactCorrupt
 from lethe.interactions import columns as c
-from lethe.interactions.intake.verdicts import Mask, mask
+from lethe.interactions.intake.verdicts import mask
+from lethe.interactions.shards.folding import TEXTS, distinct_rows, fold, one_array, together
 
-_ORDER: Final = (
-    *(c.USER, c.TIMESTAMP, c.ITEM, c.EVENT_TYPE, c.EVENT_VALUE, c.IMPRESSIONS, c.EVENT_ID),
-)
-_PSEUDONYM: Final = r"\A[0-9a-f]{32}\z"
-
-
-@dataclass(frozen=True)
-class Appended:
-    """What an append did: rows that are new, and rows that were there already."""
-
-    rows_new: int
-    rows_duplicate: int
-
-
-class Gathering:
-    """Tables waiting to be merged, by user bucket; beyond `spill_bytes` they wait in `folder`.
-
-    `appended` is set once they have been merged.
-    """
-
-    def __init__(self, folder: Path, buckets: int, spill_bytes: int) -> None:
-        self._folder, self._buckets, self._spill_bytes = folder, buckets, spill_bytes
-        self._tables: dict[int, list[pa.Table]] = {}
-        self._bytes = 0
-        self._spilled: list[tuple[int, Path]] = []
-        self.rows = 0
-        self.appended = Appended(0, 0)
-
-    def add(self, table: pa.Table) -> None:
-        """Take a table in schema INTERACTIONS whose users are pseudonyms.
-
-        Raises:
-            BadInput: another schema, a null in a required column, a user that is no pseudonym, a
-                timestamp out of range, a value that is not finite.
-        """
-        table = conforming(table)
-        bucket = buckets_of(table.column(c.USER), self._buckets)
-        order = np.argsort(bucket, kind="stable")
-        table = table.take(pa.array(order)).combine_chunks()
-        for number, start in zip(*np.unique(bucket[order], return_index=True), strict=True):
-            rows = int(np.count_nonzero(bucket == number))
-            self._tables.setdefault(int(number), []).append(table.slice(int(start), rows))
-        self.rows += table.num_rows
-        self._bytes += table.nbytes
-        if self._bytes > self._spill_bytes:
-            self._spill()
-
-    @contextlib.contextmanager
-    def whole(self) -> Iterator[None]:
-        """What is added within this block stays if the block ends well; otherwise none of it.
-
-        Whole files take turns in one gathering, so that many of them rewrite a shard once.
-        """
-        tables, size, spilled, rows = self._tables, self._bytes, len(self._spilled), self.rows
-
-        def take_back() -> None:
-            for _, path in self._spilled[spilled:]:
-                path.unlink(missing_ok=True)
-            del self._spilled[spilled:]
-            self._tables, self._bytes, self.rows = tables, size, rows
-
-        self._tables, self._bytes = {}, 0
-        with contextlib.ExitStack() as unless_it_ends_well:
-            unless_it_ends_well.callback(take_back)
-            yield
-            unless_it_ends_well.pop_all()
-        for number, parts in self._tables.items():
-            tables.setdefault(number, []).extend(parts)
-        self._tables, self._bytes = tables, self._bytes + size
-        if self._bytes > self._spill_bytes:
-            self._spill()
-
-    def merged_buckets(self) -> Iterator[tuple[int, pa.Table]]:
-        """Each bucket that was added to, with all of its rows, ascending."""
-        for number in sorted({*self._tables, *(bucket for bucket, _ in self._spilled)}):
-            parts = self._tables.pop(number, [])
-            for bucket, path in self._spilled:
-                if bucket == number:
-                    with ipc.open_file(path) as file:
-                        parts.append(file.read_all())
-            yield number, pa.concat_tables(parts)
-
-    def _spill(self) -> None:
-        for number, tables in self._tables.items():
-            path = self._folder / f"{len(self._spilled)}.arrow"
-            with ipc.new_file(path, c.INTERACTIONS) as file:
-                for table in tables:
-                    file.write_table(table)
-            self._spilled.append((number, path))
-        self._tables.clear()
-        self._bytes = 0
-
-
-def conforming(table: pa.Table) -> pa.Table:
-    """`table` in exactly the schema INTERACTIONS, with -0.0 written as 0.0; BadInput if it is not.
-
-    Messages count rows and never show one.
-    """
-    if set(table.column_names) != set(c.INTERACTIONS.names):
-        raise BadInput("interactions have other columns than the schema's")
-    try:
-        table = (
-            table.select(c.INTERACTIONS.names).replace_schema_metadata(None).cast(c.INTERACTIONS)
-        )
-    except pa.ArrowInvalid:
-        raise BadInput("interactions cannot be cast to the schema") from None
-    blank = [name for name in c.REQUIRED if table.column(name).null_count]
-    if blank:
-        raise BadInput(f"interactions without {', '.join(blank)}")
-    check_pseudonyms(table.column(c.USER))
-    time, value = table.column(c.TIMESTAMP), table.column(c.EVENT_VALUE)
-    late = pc.or_(pc.less(time, 0), pc.greater_equal(time, c.TIMESTAMP_LIMIT))
-    wrong = mask(late) | mask(pc.invert(pc.is_finite(value)))
-    if wrong.any():
-        raise BadInput(f"{int(wrong.sum())} interactions with a time or value out of range")
-    place = c.INTERACTIONS.get_field_index(c.EVENT_VALUE)
-    return table.set_column(place, c.INTERACTIONS.field(place), pc.add(value, 0.0))
-
-
-def check_pseudonyms(users: c.Array) -> None:
-    """Raise BadInput where a text is not 32 lower-case hex characters: raw ids stop here."""
-    wrong = len(users) - int(mask(c.matching(users, _PSEUDONYM)).sum())
-    if wrong:
-        raise BadInput(f"{wrong} of {len(users)} rows carry a user that is not a pseudonym")
+_AHEAD: Final = 2
+"""Tables that may wait to be written; each is held in memory."""
 
 
 def names_of(manifest: Mapping[str, Any]) -> str:
     """The generation of the names in the shards of a manifest; empty before the first name key."""
     return str(manifest.get("names", ""))
-
-
-def buckets_of(users: c.Array, buckets: int) -> c.Numbers:
-    """The bucket of each pseudonym: its first four hex digits, modulo `buckets`.
-
-    >>> buckets_of(pa.array(["000b" + "0" * 28, "ffff" + "0" * 28]), 8).tolist()
-    [3, 7]
-    """
-    prefixes = pc.utf8_slice_codeunits(users, 0, 4).dictionary_encode()
-    if isinstance(prefixes, pa.ChunkedArray):
-        prefixes = prefixes.unify_dictionaries().combine_chunks()
-    values = [int(prefix, 16) % buckets for prefix in prefixes.dictionary.to_pylist()]
-    numbers: c.Numbers = np.array(values, dtype=np.int64)[prefixes.indices.to_numpy()]
-    return numbers
-
-
-def by_month(table: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each month (UTC) by its name, such as "2011-03"; rows keep their order."""
-    seconds = table.column(c.TIMESTAMP).to_numpy()
-    months = seconds.astype("datetime64[s]").astype("datetime64[M]")
-    order = np.argsort(months, kind="stable")
-    table = table.take(pa.array(order)).combine_chunks()
-    names, starts, rows = np.unique(months[order], return_index=True, return_counts=True)
-    return {
-        str(name): table.slice(int(start), int(count)).combine_chunks()
-        for name, start, count in zip(names, starts, rows, strict=True)
-    }
-
-
-def distinct(table: pa.Table) -> pa.Table:
-    """Sorted rows, equal rows once, and of the rows with one user and event id only the first."""
-    table = table.combine_chunks().sort_by([(name, "ascending") for name in _ORDER])
-    if table.num_rows > 1:
-        same = _same_as_before(table)
-        table = table.filter(pa.array(np.concatenate(([True], ~same))))
-    named = mask(pc.is_valid(table.column(c.EVENT_ID)))
-    if not named.any():
-        return table
-    rows = table.select((c.USER, c.EVENT_ID)).append_column("row", pa.array(np.arange(len(named))))
-    groups = rows.filter(pa.array(named)).group_by((c.USER, c.EVENT_ID), use_threads=False)
-    first = groups.aggregate([("row", "min")]).column("row_min").to_numpy()
-    keep = ~named
-    keep[first] = True
-    return table.filter(pa.array(keep))
-
-
-def _same_as_before(table: pa.Table) -> Mask:
-    """For each row but the first: whether it equals the one before, null equal to null."""
-    same: Mask = np.ones(table.num_rows - 1, dtype=np.bool_)
-    for name in _ORDER:
-        column = table.column(name)
-        before, after = column.slice(0, len(same)), column.slice(1)
-        both_null = pc.and_(pc.is_null(before), pc.is_null(after))
-        same &= mask(pc.equal(before, after)) | mask(both_null)
-    return same
 
 
 def laid_over(old: pa.Table, new: pa.Table, key: str) -> pa.Table:
@@ -254,40 +78,116 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file's table, or some columns of it in the order asked for; page checksums are checked.
+
+    Raises:
+        ArtifactCorrupt: it cannot be read; names it.
+    """
+    return _read(path, columns, ())
+
+
+def read_folded(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """As `read_table`, texts of interactions as dictionaries."""
+    return _read(path, columns, [name for name in TEXTS if columns is None or name in columns])
+
+
+def _read(path: Path, columns: Sequence[str] | None, folded: Sequence[str]) -> pa.Table:
+    options = {"page_checksum_verification": True, "read_dictionary": folded}
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        with parquet.ParquetFile(path, **options) as file:
             table = file.read(None if columns is None else list(columns), use_threads=False)
-            return table.select(columns or table.column_names).combine_chunks()
+            table = table.select(columns or table.column_names)
+            return table.unify_dictionaries().combine_chunks() if folded else table.combine_chunks()
     except (pa.ArrowException, OSError):
         raise ArtifactCorrupt(f"{path.parent.name}/{path.name} cannot be read") from None
 
 
-def merged(
-    paths: dict[str, Path], new: pa.Table
-) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-    """One bucket's shards that new rows touch, as they are and as they become, by month."""
-    months = set(by_month(new))
-    events = pc.drop_null(new.column(c.EVENT_ID)).combine_chunks()
-    for month in paths.keys() - months if len(events) else ():
-        ids = read_table(paths[month], (c.EVENT_ID,)).column(0)
-        if pc.any(pc.is_in(ids, value_set=events)).as_py():
-            months.add(month)
-    old = {month: read_table(paths[month]) for month in months & paths.keys()}
-    whole = distinct(pa.concat_tables([*old.values(), new]))
-    parts = by_month(whole)
-    return old, {month: parts.get(month, whole.slice(0, 0)) for month in sorted(months)}
+@dataclass(frozen=True, eq=False, repr=False)
+class Merged:
+    """A shard as it becomes: its month, rows, how many there were, and whether it changes."""
+
+    month: str
+    rows: pa.Table
+    rows_before: int
+    changed: bool
 
 
-def removed(path: Path, people: c.Array) -> Counter[str]:
-    """Rewrite a file without these people; their rows in it, by person. Not theirs: untouched."""
-    users = read_table(path, (c.USER,)).column(0)
-    theirs = pc.is_in(users, value_set=people)
-    found = Counter({count["values"]: count["counts"] for count in _counted(users, theirs)})
-    if found:
-        write_table(path, read_table(path).filter(pc.invert(theirs)))
-    return found
+def merged(paths: dict[str, Path], new: pa.Table) -> Iterator[Merged]:
+    """One bucket's shards that new rows, a folded table, touch: as they become, by month."""
+    months = _months(new.column(c.TIMESTAMP))
+    if c.EVENT_ID in new.column_names:
+        events = one_array(new.column(c.EVENT_ID)).dictionary
+        for month in paths.keys() - months:
+            ids = read_table(paths[month], (c.EVENT_ID,)).column(0)
+            if pc.any(pc.is_in(ids, value_set=events)).as_py():
+                months.add(month)
+    old = {month: fold(read_folded(paths[month])) for month in sorted(months & paths.keys())}
+    before = {month: table.num_rows for month, table in old.items()}
+    parts = dict(distinct_rows(together([*old.values(), new])).months())
+    del old, new
+    for month in sorted(months):
+        rows = parts.pop(month).table() if month in parts else c.INTERACTIONS.empty_table()
+        same = before.get(month) == rows.num_rows and rows.equals(read_table(paths[month]))
+        yield Merged(month, rows, before.get(month, 0), not same)
 
 
-def _counted(users: c.Array, rows: c.Array) -> list[dict[str, Any]]:
-    counted: list[dict[str, Any]] = pc.value_counts(pc.filter(users, rows)).to_pylist()
-    return counted
+def distinct(table: pa.Table) -> pa.Table:
+    """Sorted rows, equal rows once, and of the rows with one user and event id only the first."""
+    return distinct_rows(fold(table)).table()
+
+
+def without(path: Path, people: c.Array) -> tuple[Counter[str], pa.Table]:
+    """A file's rows that are not these people's, and by person how many are.
+
+    The table is empty where nobody's are: the file is to stay as it is.
+    """
+    users = one_array(read_folded(path, (c.USER,)).column(0))
+    theirs = mask(pc.is_in(users.dictionary, value_set=people))
+    rows = theirs[users.indices.to_numpy()]
+    if not rows.any():
+        return Counter(), pa.table({})
+    counts = np.bincount(users.indices.to_numpy(), minlength=len(theirs))[theirs]
+    names = users.dictionary.filter(pa.array(theirs)).to_pylist()
+    found = {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
+    return Counter(found), read_table(path).filter(pa.array(~rows))
+
+
+class Writing:
+    """Tables on their way to disk, in the order given, on a thread of their own.
+
+    Leaving the `with` block waits for all. Once one has failed, or the block has, none follows.
+    """
+
+    def __init__(self, write: Callable[[Path, pa.Table], None]) -> None:
+        self._write, self._failed = write, False
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting = deque[Future[None]]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._failed |= kind is not None
+        self._thread.shutdown()
+        while kind is None and self._waiting:
+            self._waiting.popleft().result()
+
+    def put(self, path: Path, table: pa.Table) -> None:
+        """Write a table soon; raises what an earlier one raised."""
+        while len(self._waiting) >= _AHEAD:
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._next, path, table))
+
+    def _next(self, path: Path, table: pa.Table) -> None:
+        if self._failed:
+            return
+        try:
+            self._write(path, table)
+        except BaseException:
+            self._failed = True
+            raise
+
+
+def _months(times: pa.ChunkedArray) -> set[str]:
+    seconds = one_array(times).to_numpy().astype("datetime64[s]")
+    return {str(month) for month in np.unique(seconds.astype("datetime64[M]"))}

@@ -23,9 +23,9 @@ from lethe.durable import canonical_json, read_json, sha256_file, write_bytes
 from lethe.errors import ArtifactCorrupt
 from lethe.interactions import columns as c
 from lethe.interactions.rights.identity import Keys
+from lethe.interactions.shards.gathering import buckets_of
 from lethe.interactions.shards.history import Files, FileStore
 from lethe.interactions.shards.merging import (
-    buckets_of,
     distinct,
     names_of,
     read_table,

@@ -29,16 +29,14 @@ from pyarrow import parquet
 from lethe.durable import read_json, sha256_file, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, WrongKey
 from lethe.interactions import columns as c
+from lethe.interactions.shards.gathering import Appended, Gathering, buckets_of, check_pseudonyms
 from lethe.interactions.shards.merging import (
-    Appended,
-    Gathering,
-    buckets_of,
-    check_pseudonyms,
+    Writing,
     laid_over,
     merged,
     names_of,
     read_table,
-    removed,
+    without,
     write_table,
 )
 
@@ -102,7 +100,10 @@ class ShardStore:
         with tempfile.TemporaryDirectory(prefix=".spill.", dir=self.root) as spill:
             gathering = Gathering(Path(spill), self.buckets, spill_bytes)
             yield gathering
-            new = sum(self._merge(number, rows) for number, rows in gathering.merged_buckets())
+            new = 0
+            with Writing(write_table) as writing:
+                for number, rows in gathering.merged_buckets():
+                    new += self._merge(number, rows, writing)
             gathering.appended = Appended(new, gathering.rows - new)
 
     def append(self, table: pa.Table) -> Appended:
@@ -146,13 +147,20 @@ class ShardStore:
         buckets = set(buckets_of(gone, self.buckets).tolist())
         rows: Counter[str] = Counter()
         rewritten = 0
-        for path in self._shards():
-            if int(path.stem[1:]) in buckets:
-                found = removed(path, gone)
-                rows.update(found)
-                rewritten += bool(found)
+        described: Counter[str] = Counter()
         people = self.root / "users.parquet"
-        described = removed(people, gone) if people.is_file() else Counter()
+        with Writing(write_table) as writing:
+            for path in self._shards():
+                if int(path.stem[1:]) in buckets:
+                    found, rest = without(path, gone)
+                    rows.update(found)
+                    rewritten += bool(found)
+                    if found:
+                        writing.put(path, rest)
+            if people.is_file():
+                described, rest = without(people, gone)
+                if described:
+                    writing.put(people, rest)
         per_user = {person: rows[person] for person in sorted({*rows, *described})}
         return Purged(rows.total(), len(per_user), rewritten, per_user)
 
@@ -280,18 +288,17 @@ class ShardStore:
         """Whether a merge of this table would change a shard; nothing is written."""
         gathering = Gathering(self.root, self.buckets, table.nbytes * 4 + 1)
         gathering.add(table)
-        for bucket, rows in gathering.merged_buckets():
-            old, parts = merged(self._by_month(bucket), rows)
-            if any(
-                month not in old or not part.equals(old[month]) for month, part in parts.items()
-            ):
-                return True
-        return False
+        return any(
+            one.changed
+            for bucket, rows in gathering.merged_buckets()
+            for one in merged(self._by_month(bucket), rows)
+        )
 
-    def _merge(self, bucket: int, new: pa.Table) -> int:
+    def _merge(self, bucket: int, new: pa.Table, writing: Writing) -> int:
         """Merge rows of one bucket; how many more there are. Earlier months are written first."""
-        old, parts = merged(self._by_month(bucket), new)
-        for month, part in parts.items():
-            if month not in old or not part.equals(old[month]):
-                write_table(self.root / month / f"b{bucket}.parquet", part)
-        return sum(map(len, parts.values())) - sum(map(len, old.values()))
+        more = 0
+        for one in merged(self._by_month(bucket), new):
+            if one.changed:
+                writing.put(self.root / one.month / f"b{bucket}.parquet", one.rows)
+            more += one.rows.num_rows - one.rows_before
+        return more
