@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -24,6 +24,7 @@ from lethe.interactions.rights.identity import Identities, Identity, Keys, canon
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.interactions.shards.gathering import Gathering
+from lethe.interactions.shards.insights import Census
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params
 from lethe.stages import opening
@@ -80,11 +81,11 @@ def interactions(workspace: Workspace, params: Params) -> None:
     taken = _Intake(
         workspace, params, store, vault, identities, tally, receipts, canaries.landed()
     ).run()
-    present, uncounted = opening.rows_by_user(store), canaries.pseudonyms()
-    rows = sum(count for name, count in present.items() if name not in uncounted)
-    receipts.took(tally.receipt(), rows - int(store.manifest().get("rows", 0)))
-    purge(store, present, vault, register, standing, keys, receipts.purging)
-    store.seal(head.position, head.digest, taken, uncounted)
+    uncounted = canaries.pseudonyms()
+    census = store.census(uncounted)
+    receipts.took(tally.receipt(), census.counts().rows - int(store.manifest().get("rows", 0)))
+    purge(store, census, vault, register, standing, keys, receipts.purging)
+    store.seal(head.position, head.digest, taken, uncounted, census)
     receipts.sealed()
 
 
@@ -234,7 +235,7 @@ class _Intake:
 
 def purge(  # noqa: PLR0913
     store: ShardStore,
-    present: Mapping[str, int],
+    census: Census,
     vault: Vault,
     register: Register,
     standing: Standing,
@@ -243,11 +244,13 @@ def purge(  # noqa: PLR0913
 ) -> None:
     """Remove every erased user's rows from the shards.
 
-    `present` maps each pseudonym in the data to its rows. People are found by its tombstone, so
-    that a row which a restore or a late file brought back goes as well. What each erasure removed
-    is noted in the register before anything is removed, so that a killed night does not lose the
-    count; `note` hears the receipt before and after. Canaries go too and are not in it.
+    `census` is of the store as it is now, and is afterwards of what is left. People are found by
+    the tombstone of a pseudonym in the data, so that a row which a restore or a late file brought
+    back goes as well. What each erasure removed is noted in the register before anything is
+    removed, so that a killed night does not lose the count; `note` hears the receipt before and
+    after. Canaries go too and are not in it.
     """
+    present = opening.rows_by_user(store, census)
     stones = dict(zip(present, keys.stones(list(present)), strict=True))
     erased = {name for name, stone in stones.items() if stone in standing.erased}
     rows = {stones[name]: present[name] for name in erased}
@@ -268,4 +271,4 @@ def purge(  # noqa: PLR0913
         shards_rewritten=0,
     )
     note(receipt)
-    note(replace(receipt, shards_rewritten=store.purge(erased).shards_rewritten))
+    note(replace(receipt, shards_rewritten=store.purge(erased, census).shards_rewritten))

@@ -7,9 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.data_versions import DataVersions
 from lethe.adapters.solution_versions import SolutionVersions
@@ -23,12 +20,10 @@ from lethe.interactions.columns import USER
 from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Head
+from lethe.interactions.shards.insights import Census
 from lethe.interactions.shards.merging import names_of
 from lethe.interactions.shards.store import ShardStore
 from lethe.params import Params, read_params
-
-_AT_ONCE = 2_000_000
-"""Counts of users, of which many are one user's, that wait to be added up (some 100 MB)."""
 
 
 def now() -> int:
@@ -167,26 +162,14 @@ def sealed_at(store: ShardStore) -> Head:
     return Head(int(manifest["register_position"]), str(manifest["register_head"]))
 
 
-def rows_by_user(store: ShardStore) -> Counter[str]:
-    """Rows of every user in the shards; 0 for one who only has attributes."""
-    parts: list[pa.Table] = []
-    waiting = 0
-    for table in store.scan((USER,)):
-        users, counts = pc.value_counts(table[USER].combine_chunks()).flatten()
-        parts.append(pa.table({USER: users, "rows": counts}))
-        waiting += len(users)
-        if waiting > _AT_ONCE:
-            parts, waiting = [_summed(parts)], 0
+def rows_by_user(store: ShardStore, census: Census | None = None) -> Counter[str]:
+    """Rows of every user in the shards; 0 for one who only has attributes.
+
+    A `census` of the store, as it is now, saves reading it.
+    """
     found: Counter[str] = Counter()
     attributes = store.attributes("users")
     if attributes is not None:
         found.update(dict.fromkeys(attributes[USER].to_pylist(), 0))
-    if parts:
-        whole = _summed(parts)
-        found.update(dict(zip(*(whole[name].to_pylist() for name in (USER, "rows")), strict=True)))
+    found.update((census or store.census()).users)
     return found
-
-
-def _summed(parts: Sequence[pa.Table]) -> pa.Table:
-    grouped = pa.concat_tables(parts).group_by(USER, use_threads=False)
-    return grouped.aggregate([("rows", "sum")]).rename_columns({"rows_sum": "rows"})

@@ -24,7 +24,7 @@ class InteractionStore:
         self._shards = [list(shard) for shard in shards]
         self._attributes = {"items": items, "users": users}
 
-    def scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def scan(self, columns: Sequence[str], *, folded: bool = False) -> Iterator[pa.Table]:
         for shard in self._shards:
             rows = [(*event, None, None) for event in shard]
             arrays = [

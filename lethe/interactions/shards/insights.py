@@ -7,13 +7,20 @@ is less than 70 % complete, more than 30 categories in an attribute, more than 1
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.interactions import columns as c
+from lethe.interactions.intake.verdicts import mask
+from lethe.interactions.shards.folding import one_array, together
+from lethe.interactions.shards.merging import read_folded
 
 COMPLETE: Final = 0.7
 CATEGORIES: Final = 30
@@ -21,6 +28,76 @@ KINDS: Final = 10
 FEWEST_PEOPLE: Final = 10
 _OPTIONAL: Final = (c.EVENT_VALUE, c.IMPRESSIONS, c.EVENT_ID)
 _COLUMNS: Final = (c.USER, c.TIMESTAMP, c.EVENT_TYPE, *_OPTIONAL)
+_AT_ONCE: Final = 2  # buckets that are read at one time
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Interactions, and the distinct users and items in them."""
+
+    rows: int
+    users: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """Rows of every user, and of every item with `uncounted` users left out, at one time.
+
+    Whoever removes rows afterwards says so: then it still holds.
+    """
+
+    users: Counter[str] = field(default_factory=Counter, repr=False)
+    items: Counter[str] = field(default_factory=Counter, repr=False)
+    uncounted: Set[str] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def of(cls, buckets: Iterable[Sequence[Path]], uncounted: Set[str] = frozenset()) -> Census:
+        """Read the shards, given bucket by bucket.
+
+        Raises:
+            ArtifactCorrupt: names a shard that cannot be read.
+        """
+        census, out = cls(uncounted=uncounted), pa.array(sorted(uncounted), pa.string())
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for users, items in threads.map(lambda paths: _by_name(paths, out), buckets):
+                census.users.update(users)
+                census.items.update(items)
+        return census
+
+    def remove(self, rows: pa.Table) -> None:
+        """Rows (columns user and item) that are no longer there."""
+        for name, count in _counted(rows[c.USER]):
+            self.users[name] -= count
+            if not self.users[name]:
+                del self.users[name]
+        if self.uncounted:
+            out = pc.is_in(rows[c.USER], value_set=pa.array(sorted(self.uncounted), pa.string()))
+            rows = rows.filter(pc.invert(out))
+        self.items.subtract(dict(_counted(rows[c.ITEM])))
+
+    def counts(self) -> Counts:
+        """Of those who are counted."""
+        theirs = {name: rows for name, rows in self.users.items() if name not in self.uncounted}
+        items = sum(rows > 0 for rows in self.items.values())
+        return Counts(sum(theirs.values()), len(theirs), items)
+
+
+def _by_name(paths: Sequence[Path], out: pa.Array) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows by user, and by item of whoever is not in `out`, of one bucket's shards."""
+    table = together([read_folded(path, (c.USER, c.ITEM)) for path in paths])
+    users, items = (one_array(table.column(name)) for name in (c.USER, c.ITEM))
+    user, item = users.indices.to_numpy(), items.indices.to_numpy()
+    if len(out):
+        counted = ~mask(pc.is_in(users.dictionary, value_set=out))
+        item = item[counted[user]]
+    return _named(users.dictionary, user), _named(items.dictionary, item)
+
+
+def _named(names: pa.Array, codes: Any) -> dict[str, int]:
+    counts = np.bincount(codes, minlength=len(names))
+    held = np.flatnonzero(counts)
+    return dict(zip(names.take(pa.array(held)).to_pylist(), counts[held].tolist(), strict=True))
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ form in which a table is written, so that equal content is equal bytes.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,6 +91,22 @@ def read_folded(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return _read(path, columns, [name for name in TEXTS if columns is None or name in columns])
 
 
+def read_ahead(
+    paths: Sequence[Path],
+    columns: Sequence[str] | None,
+    read: Callable[[Path, Sequence[str] | None], pa.Table],
+) -> Iterator[pa.Table]:
+    """Each file's table in order; the next one is read while one is looked at."""
+    with ThreadPoolExecutor(1) as thread:
+        ahead = deque[Future[pa.Table]]()
+        for path in paths:
+            ahead.append(thread.submit(read, path, columns))
+            if len(ahead) > 1:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
 def _read(path: Path, columns: Sequence[str] | None, folded: Sequence[str]) -> pa.Table:
     options = {"page_checksum_verification": True, "read_dictionary": folded}
     try:
@@ -136,20 +152,14 @@ def distinct(table: pa.Table) -> pa.Table:
     return distinct_rows(fold(table)).table()
 
 
-def without(path: Path, people: c.Array) -> tuple[Counter[str], pa.Table]:
-    """A file's rows that are not these people's, and by person how many are.
-
-    The table is empty where nobody's are: the file is to stay as it is.
-    """
+def parted(path: Path, people: c.Array) -> tuple[pa.Table, pa.Table] | None:
+    """A file's rows: these people's, and everybody else's. None if it holds none of theirs."""
     users = one_array(read_folded(path, (c.USER,)).column(0))
-    theirs = mask(pc.is_in(users.dictionary, value_set=people))
-    rows = theirs[users.indices.to_numpy()]
-    if not rows.any():
-        return Counter(), pa.table({})
-    counts = np.bincount(users.indices.to_numpy(), minlength=len(theirs))[theirs]
-    names = users.dictionary.filter(pa.array(theirs)).to_pylist()
-    found = {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
-    return Counter(found), read_table(path).filter(pa.array(~rows))
+    theirs = mask(pc.is_in(users.dictionary, value_set=people))[users.indices.to_numpy()]
+    if not theirs.any():
+        return None
+    table = read_table(path)
+    return table.filter(pa.array(theirs)), table.filter(pa.array(~theirs))
 
 
 class Writing:

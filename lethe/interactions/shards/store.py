@@ -30,13 +30,16 @@ from lethe.durable import read_json, sha256_file, write_json
 from lethe.errors import ArtifactCorrupt, BadConfiguration, BadInput, WrongKey
 from lethe.interactions import columns as c
 from lethe.interactions.shards.gathering import Appended, Gathering, buckets_of, check_pseudonyms
+from lethe.interactions.shards.insights import Census, Counts
 from lethe.interactions.shards.merging import (
     Writing,
     laid_over,
     merged,
     names_of,
+    parted,
+    read_ahead,
+    read_folded,
     read_table,
-    without,
     write_table,
 )
 
@@ -54,15 +57,6 @@ class Purged:
     users: int
     shards_rewritten: int
     per_user: dict[str, int] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Interactions, and the distinct users and items in them."""
-
-    rows: int
-    users: int
-    items: int
 
 
 @dataclass(frozen=True)
@@ -136,31 +130,33 @@ class ShardStore:
         path = self.root / f"{kind}.parquet"
         return read_table(path) if path.is_file() else None
 
-    def purge(self, pseudonyms: Set[str]) -> Purged:
+    def purge(self, pseudonyms: Set[str], census: Census | None = None) -> Purged:
         """Remove these people; shards that do not hold them keep their bytes.
 
-        Leftovers of a killed write go too, since they may hold anybody.
+        Leftovers of a killed write go too, since they may hold anybody. A `census` hears of every
+        row that goes.
         """
         self._sweep()
         gone = pa.array(sorted(pseudonyms), pa.string())
         check_pseudonyms(gone)
         buckets = set(buckets_of(gone, self.buckets).tolist())
-        rows: Counter[str] = Counter()
-        rewritten = 0
-        described: Counter[str] = Counter()
-        people = self.root / "users.parquet"
+        shards = [path for path in self._shards() if int(path.stem[1:]) in buckets]
+        people = list(self.root.glob("users.parquet"))
+        rows, described, rewritten = Counter[str](), set[str](), 0
         with Writing(write_table) as writing:
-            for path in self._shards():
-                if int(path.stem[1:]) in buckets:
-                    found, rest = without(path, gone)
-                    rows.update(found)
-                    rewritten += bool(found)
-                    if found:
-                        writing.put(path, rest)
-            if people.is_file():
-                described, rest = without(people, gone)
-                if described:
-                    writing.put(people, rest)
+            for path in (*shards, *people):
+                if (found := parted(path, gone)) is None:
+                    continue
+                theirs, others = found
+                writing.put(path, others)
+                names = theirs[c.USER].to_pylist()
+                if path in people:
+                    described.update(names)
+                    continue
+                rows.update(names)
+                rewritten += 1
+                if census is not None:
+                    census.remove(theirs)
         per_user = {person: rows[person] for person in sorted({*rows, *described})}
         return Purged(rows.total(), len(per_user), rewritten, per_user)
 
@@ -174,28 +170,24 @@ class ShardStore:
             for path in paths
         )
 
-    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The interactions shard by shard, by month and bucket; page checksums are checked.
+    def scan(
+        self, columns: Sequence[str] | None = None, *, folded: bool = False
+    ) -> Iterator[pa.Table]:
+        """The interactions shard by shard, by month and bucket; `folded` texts are dictionaries.
 
         Raises:
             ArtifactCorrupt: names the shard.
         """
-        for path in self._shards():
-            yield read_table(path, columns)
+        return read_ahead(self._shards(), columns, read_folded if folded else read_table)
+
+    def census(self, uncounted: Set[str] = frozenset()) -> Census:
+        """Rows by user and by item of what is here now, sealed or not."""
+        buckets = [self._shards(bucket) for bucket in range(self.buckets)]
+        return Census.of([paths for paths in buckets if paths], uncounted)
 
     def counts(self, without: Set[str] = frozenset()) -> Counts:
         """Count what is here now, sealed or not, `without` some pseudonyms."""
-        rows, out = 0, pa.array(sorted(without), pa.string())
-        items: set[str] = set()
-        users: dict[str, set[str]] = {}
-        for path in self._shards():
-            table = read_table(path, (c.USER, c.ITEM))
-            if without:
-                table = table.filter(pc.invert(pc.is_in(table.column(0), value_set=out)))
-            rows += table.num_rows
-            users.setdefault(path.name, set()).update(pc.unique(table.column(0)).to_pylist())
-            items.update(pc.unique(table.column(1)).to_pylist())
-        return Counts(rows, sum(map(len, users.values())), len(items))
+        return self.census(without).counts()
 
     def rows(self) -> int:
         """How many interactions are here now, from the shards' footers."""
@@ -207,11 +199,13 @@ class ShardStore:
         head: str,
         taken: Iterable[str] = (),
         uncounted: Set[str] = frozenset(),
+        census: Census | None = None,
     ) -> None:
         """Write the manifest, for the register position and head that the rows were purged at.
 
         `taken` (digests of landed files) is added to what earlier manifests listed. `uncounted`
-        pseudonyms reach none of the three counts; what each shard holds is told whole.
+        pseudonyms reach none of the three counts; what each shard holds is told whole. A `census`
+        that is still true of the shards saves reading them once more.
         """
         self._sweep()
         shards = {
@@ -221,7 +215,10 @@ class ShardStore:
             }
             for path in self._files()
         }
-        counts = self.counts(uncounted)
+        told = (census.uncounted, census.users.total()) if census is not None else None
+        if census is None or told != (uncounted, self.rows()):
+            census = self.census(uncounted)
+        counts = census.counts()
         manifest = {
             "format": _FORMAT,
             "buckets": self.buckets,

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +17,22 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from lethe.errors import TooFewInteractions
-from lethe.interactions.columns import EVENT_TYPE, EVENT_VALUE, ITEM, TIMESTAMP, USER
+from lethe.interactions.columns import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM,
+    TIMESTAMP,
+    USER,
+)
+from lethe.interactions.intake.verdicts import mask
+from lethe.interactions.training.log import Log
 from lethe.interactions.training.splits import (
     Cuts,
     Ints,
     LastOut,
     Longs,
-    Rows,
     Split,
     SplitRule,
-    present,
     rows_of,
 )
 from lethe.interactions.training.windows import MILLIONTHS
@@ -68,48 +74,17 @@ class SnapshotRules(BaseModel):
         return weights
 
 
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_NOBODY = pa.array([], _NAME)
+_NO_WEIGHT = np.empty(0, np.int32)
+
+
 class InteractionStore(Protocol):
     """What a selection asks of `lethe.interactions.shards.store.ShardStore`."""
 
-    def scan(self, columns: Sequence[str]) -> Iterable[pa.Table]: ...
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Log:
-    """Kept rows: indices into two lists of names, Unix seconds, millionths."""
-
-    users: list[str]
-    items: list[str]
-    user: Ints
-    item: Ints
-    timestamp: Longs
-    weight: Longs
-
-    def keep(self, rows: Rows | Longs) -> Log:
-        return Log(
-            self.users,
-            self.items,
-            self.user[rows],
-            self.item[rows],
-            self.timestamp[rows],
-            self.weight[rows],
-        )
-
-    def of(self, names: Set[str]) -> Rows:
-        """A mask of the rows whose user is one of `names`."""
-        theirs: Rows = np.array([name in names for name in self.users], dtype=np.bool_)
-        return theirs[self.user]
-
-    def ordered(self) -> Log:
-        """Names ascending and every one in use; rows by time, user, item and weight."""
-        users, user = _ascending(self.users, self.user)
-        items, item = _ascending(self.items, self.item)
-        log = Log(users, items, user, item, self.timestamp, self.weight)
-        return log.keep(np.lexsort((self.weight, item, user, self.timestamp)))
-
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
-_KEPT = pa.schema([(USER, _NAME), (ITEM, _NAME), (TIMESTAMP, pa.int64()), ("weight", pa.int64())])
+    def scan(self, columns: Sequence[str], *, folded: bool) -> Iterable[pa.Table]:
+        """Those columns, part by part; `folded` texts may come as dictionaries."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -140,7 +115,7 @@ def select(
     dropped: Counter[str] = Counter()
     gathered, excluded_users = _gather(store, excluded, rules, dropped, canaries)
     log = _without_rare(gathered, rules, dropped, canaries).ordered()
-    people = log.keep(~log.of(canaries)).ordered() if canaries else log
+    people = log.keep(~log.of(canaries)).named() if canaries else log
     _check_minimums(people, rules)
     counts = {rule: dropped[rule] for rule in DROP_RULES}
     return Selection(log, people, _split(people, rules), counts, excluded_users)
@@ -156,65 +131,59 @@ def _gather(
     """Steps 1 and 2; also how many of the excluded users had rows."""
     barred, uncounted = (pa.array(sorted(names), pa.string()) for names in (excluded, canaries))
     seen: set[str] = set()
-    parts = [_KEPT.empty_table()]
-    for table in store.scan((USER, ITEM, TIMESTAMP, EVENT_TYPE, EVENT_VALUE)):
-        out = pc.is_in(table[USER], value_set=barred)
-        seen.update(table[USER].filter(out).unique().to_pylist())
-        kept = _less(table, out, "excluded", dropped, uncounted)
-        kept = kept.append_column("weight", pa.array(_weights(kept[EVENT_TYPE], rules)))
-        none = pc.equal(kept["weight"], 0)
-        kept = _less(kept, none, "event_weight", dropped, uncounted)
+    parts: dict[str, list[Any]] = {name: [_NOBODY] for name in (USER, ITEM)}
+    numbers: dict[str, list[Any]] = {TIMESTAMP: [np.empty(0, np.int64)], "weight": [_NO_WEIGHT]}
+    for table in store.scan((USER, ITEM, TIMESTAMP, EVENT_TYPE, EVENT_VALUE), folded=True):
+        people, goods, types = (_folded(table[name]) for name in (USER, ITEM, EVENT_TYPE))
+        codes = people.indices.to_numpy()
+        out, uncountable = (
+            mask(pc.is_in(people.dictionary, value_set=names)) for names in (barred, uncounted)
+        )
+        seen.update(people.dictionary.filter(pa.array(out)).to_pylist())
+        weight = _weights(types.dictionary, rules)[types.indices.to_numpy()]
+        removed = {"excluded": out[codes], "event_weight": weight == 0}
         if rules.event_value_minimum is not None:
-            enough = pc.greater_equal(kept[EVENT_VALUE], rules.event_value_minimum)
-            low = pc.invert(pc.fill_null(enough, False))
-            kept = _less(kept, low, "event_value", dropped, uncounted)
-        columns = [kept[USER].dictionary_encode(), kept[ITEM].dictionary_encode()]
-        parts.append(pa.table([*columns, kept[TIMESTAMP], kept["weight"]], schema=_KEPT))
-    whole = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-    (users, user), (items, item) = (_codes(whole[name]) for name in (USER, ITEM))
-    numbers = (whole[TIMESTAMP].to_numpy(), whole["weight"].to_numpy())
-    return Log(users, items, user, item, *numbers), len(seen - canaries)
+            enough = pc.greater_equal(table[EVENT_VALUE], rules.event_value_minimum)
+            removed["event_value"] = ~mask(enough.combine_chunks())
+        kept, counted = np.ones(len(codes), np.bool_), ~uncountable[codes]
+        for rule, rows in removed.items():
+            dropped[rule] += int(np.count_nonzero(kept & rows & counted))
+            kept &= ~rows
+        few = None if kept.all() else pa.array(kept)
+        for name, column in ((USER, people), (ITEM, goods)):
+            parts[name].append(column if few is None else column.filter(few))
+        numbers[TIMESTAMP].append(table[TIMESTAMP].to_numpy()[kept])
+        numbers["weight"].append(weight[kept])
+    (users, user), (items, item) = (_codes(parts.pop(name)) for name in (USER, ITEM))
+    times, weights = (np.concatenate(numbers.pop(name)) for name in (TIMESTAMP, "weight"))
+    return Log(users, items, user, item, times, weights), len(seen - canaries)
 
 
-def _less(
-    table: pa.Table,
-    out: pa.ChunkedArray,
-    rule: str,
-    dropped: Counter[str],
-    uncounted: pa.Array,
-) -> pa.Table:
-    kept = table.filter(pc.invert(out))
-    dropped[rule] += table.num_rows - kept.num_rows
-    if len(uncounted):
-        theirs = pc.is_in(table[USER], value_set=uncounted)
-        dropped[rule] -= pc.sum(pc.and_(out, theirs)).as_py() or 0
-    return kept
+def _folded(column: pa.ChunkedArray) -> Any:
+    """A column of texts as one dictionary array; every text of the dictionary stands in a row."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    return column.unify_dictionaries().combine_chunks()
 
 
-def _weights(types: pa.ChunkedArray, rules: SnapshotRules) -> Longs:
-    """Millionths of each event."""
-    names = sorted(rules.event_weights)
-    place = pc.fill_null(pc.index_in(types, value_set=pa.array(names, pa.string())), len(names))
-    weights = [round(rules.event_weights[name] * MILLIONTHS) for name in names]
-    table: Longs = np.array([*weights, MILLIONTHS], dtype=np.int64)
-    weight: Longs = table[place.to_numpy()]
-    return weight
+def _weights(types: Any, rules: SnapshotRules) -> Ints:
+    """Millionths of each kind of event, int32."""
+    weights = (rules.event_weights.get(name, 1.0) for name in types.to_pylist())
+    return np.array([round(weight * MILLIONTHS) for weight in weights], dtype=np.int32)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
-    chunk = column.combine_chunks()
-    return chunk.dictionary.to_pylist(), chunk.indices.to_numpy()
-
-
-def _ascending(names: list[str], codes: Ints) -> tuple[list[str], Ints]:
-    used = sorted((names[code], code) for code in present(codes).tolist())
-    place = np.full(len(names), -1, dtype=np.int32)
-    place[[code for _, code in used]] = np.arange(len(used), dtype=np.int32)
-    return [name for name, _ in used], place[codes]
+def _codes(parts: list[Any]) -> tuple[list[str], Ints]:
+    """The texts of dictionary arrays and each row's place among them; `parts` is emptied."""
+    column = pa.chunked_array(parts, _NAME).unify_dictionaries()
+    parts.clear()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+    return column.chunk(0).dictionary.to_pylist(), codes
 
 
 def _without_rare(log: Log, rules: SnapshotRules, dropped: Counter[str], canaries: Set[str]) -> Log:
     """Step 3: rare items once, then short histories once. Canaries' rows are dropped uncounted."""
+    if rules.minimum_item_users == rules.minimum_user_items == 1:
+        return log  # whatever has a row has one partner
 
     def rows(some: Log) -> int:
         return int(np.count_nonzero(~some.of(canaries))) if canaries else len(some.user)

@@ -47,7 +47,8 @@ import pyarrow.parquet as pq
 from lethe.durable import replacing, sha256_file, write_bytes, write_json
 from lethe.errors import BadConfiguration
 from lethe.interactions.columns import ITEM, TIMESTAMP, USER
-from lethe.interactions.training.selection import InteractionStore, Log, SnapshotRules, select
+from lethe.interactions.training.log import Log
+from lethe.interactions.training.selection import InteractionStore, SnapshotRules, select
 from lethe.interactions.training.splits import PARTITION, Ints, Rows, present, rows_of
 from lethe.interactions.training.windows import (
     FEATURES,

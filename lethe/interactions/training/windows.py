@@ -87,8 +87,9 @@ class TrainingSet:
             ArtifactCorrupt: a file is missing, extra, altered, or the format is another one.
         """
         record = _checked_record(folder)
-        pairs = _table(folder / PAIRS)
-        weight = pairs.column("weight").to_numpy().astype(np.float64)
+        # column by column: beside one another as read and as kept they would take twice the room
+        weight = _numbers(folder, "weight").astype(np.float64)
+        weight *= MILLIONTHS
         users = tuple((folder / USERS).read_text(encoding="ascii").split())
         features = {
             key: (table.column(key).to_numpy(), tuple(table.column("name").to_pylist()))
@@ -99,10 +100,10 @@ class TrainingSet:
         return cls(
             users=users,
             items=tuple(read_json(folder / ITEMS)),
-            user=pairs.column("user").to_numpy(),
-            item=pairs.column("item").to_numpy(),
-            timestamp=pairs.column("timestamp").to_numpy(),
-            weight=np.rint(weight * MILLIONTHS).astype(np.int64),
+            user=_numbers(folder, "user"),
+            item=_numbers(folder, "item"),
+            timestamp=_numbers(folder, "timestamp"),
+            weight=np.rint(weight, out=weight).astype(np.int64),
             features=features,
             split=splits.read(record["rules"], record["cuts"]),
             maximum_weight=record["rules"]["maximum_weight"],
@@ -118,12 +119,12 @@ class TrainingSet:
 
     def matrix(self, window: Window) -> InteractionMatrix:
         """The matrix of a window: only users, items and categories that occur in it."""
-        rows = self.within(window)
+        rows = slice(None) if window == "all" else self.within(window)
         user, item = self.user[rows], self.item[rows]
         known_users, known_items = present(user), present(item)
         csr = self._summed(
-            np.searchsorted(known_users, user),
-            np.searchsorted(known_items, item),
+            _places(known_users)[user],
+            _places(known_items)[item],
             self.weight[rows],
             (len(known_users), len(known_items)),
         )
@@ -150,7 +151,7 @@ class TrainingSet:
         )
 
     def _summed(
-        self, user: Longs, item: Longs, weight: Longs, shape: tuple[int, int]
+        self, user: Ints | Longs, item: Ints | Longs, weight: Longs, shape: tuple[int, int]
     ) -> sparse.csr_matrix:
         """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
         sums = sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
@@ -194,8 +195,24 @@ def _positions(own: tuple[str, ...], other: tuple[str, ...]) -> Longs:
     return np.array([index.get(name, -1) for name in own], dtype=np.int64)
 
 
-def _table(path: Path) -> pa.Table:
-    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
+def _places(known: Longs) -> Ints:
+    """For each code up to the last known one its place among the known ones; -1 for the others.
+
+    >>> _places(np.array([0, 3])).tolist()
+    [0, -1, -1, 1]
+    """
+    places = np.full(int(known.max(initial=-1)) + 1, -1, dtype=np.int32)
+    places[known] = np.arange(len(known), dtype=np.int32)
+    return places
+
+
+def _numbers(folder: Path, column: str) -> Any:
+    return _table(folder / PAIRS, [column]).column(0).to_numpy()
+
+
+def _table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    options = {"page_checksum_verification": True, "use_threads": False}
+    return pq.read_table(path, columns=columns, **options)
 
 
 def _checked_record(folder: Path) -> dict[str, Any]:
