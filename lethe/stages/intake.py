@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,10 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions.columns import USER
 from lethe.interactions.intake.naming import People, pseudonymised
 from lethe.interactions.intake.quarantine import Quarantine
-from lethe.interactions.intake.reading import read_attributes, read_interactions, survey
+from lethe.interactions.intake.reading import ReadingAhead, read_attributes, survey
 from lethe.interactions.intake.rules import LandedFile
 from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow
-from lethe.interactions.rights.identity import Identities, Identity, Keys, canonical_id
+from lethe.interactions.rights.identity import Identities, Identity, Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Action, Standing
 from lethe.interactions.shards.gathering import Gathering
@@ -34,8 +35,8 @@ from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 _AT_ONCE = 100_000
 _KNOWN = 1_000_000
 """Ids of which an intake remembers who they are: most come with every file (some 100 MB)."""
-_ROWS = 1 << 18
-"""Rows that wait for one another before they are named: files are many and small (some 20 MB)."""
+_ROWS = 1 << 19
+"""Rows that wait for one another before they are named: files are many and small (some 40 MB)."""
 
 
 @dataclass
@@ -103,6 +104,19 @@ class _Intake:
     waiting: list[pa.Table] = field(default_factory=list)
 
     @cached_property
+    def found(self) -> tuple[LandedFile | RefusedFile, ...]:
+        """What lies in landing."""
+        return survey(self.workspace.landing, self.params.intake)
+
+    @cached_property
+    def ahead(self) -> ReadingAhead:
+        """The rows of the files of interactions that were never taken."""
+        taken = set(self.store.manifest().get("taken", ()))
+        files = (file for file in self.found if isinstance(file, LandedFile))
+        new = (file for file in files if file.kind == "interactions" and file.sha256 not in taken)
+        return ReadingAhead(new, self.params.intake)
+
+    @cached_property
     def people(self) -> People:
         """Who the raw ids are; those who may stay are met, the first time that they come."""
         return People(self._identified, _KNOWN)
@@ -117,8 +131,8 @@ class _Intake:
         """
         taken = set(self.store.manifest().get("taken", ()))
         quarantine, uncounted = Quarantine(self.workspace.quarantine), _Tally()
-        with self.store.batch() as batch:
-            for file in survey(self.workspace.landing, self.params.intake):
+        with self.store.batch() as batch, contextlib.closing(self.ahead):
+            for file in self.found:
                 if isinstance(file, RefusedFile):
                     self._refuse_file(quarantine, file, file.rule)
                 elif file.sha256 in taken:
@@ -170,7 +184,7 @@ class _Intake:
         tally, refused, tables = _Tally(), list[RefusedRow](), list[pa.Table]()
         with batch.whole():
             try:
-                for part in read_interactions(file, self.params.intake):
+                for part in self.ahead.of(file):
                     tables.append(part.table)
                     tally.counts["rows_read"] += part.rows_read
                     tally.dropped.update(part.dropped)
@@ -216,11 +230,10 @@ class _Intake:
             self._remember()
         self.store.put_attributes(kind, table)
 
-    def _identified(self, raw: Sequence[str]) -> list[Identity]:
-        fold = self.params.intake.interactions.case_fold
-        names = [canonical_id(text, fold) for text in raw]
-        people = self.identities.resolve(names)
-        for name, person in zip(names, people, strict=True):
+    def _identified(self, ids: Sequence[str]) -> list[Identity]:
+        """Of ids in their canonical form, as reading leaves them."""
+        people = self.identities.resolve(ids)
+        for name, person in zip(ids, people, strict=True):
             if not person.erased:
                 self.met[person.pseudonym] = (person.pseudonym, person.tombstone, name)
         if len(self.met) >= _AT_ONCE:
@@ -251,7 +264,8 @@ def purge(  # noqa: PLR0913
     after. Canaries go too and are not in it.
     """
     present = opening.rows_by_user(store, census)
-    stones = dict(zip(present, keys.stones(list(present)), strict=True))
+    looked_for = list(present) if standing.erased else []
+    stones = dict(zip(looked_for, keys.stones(looked_for), strict=True))
     erased = {name for name, stone in stones.items() if stone in standing.erased}
     rows = {stones[name]: present[name] for name in erased}
     known = vault.by_tombstone(standing.erased).keys() | rows.keys()

@@ -17,7 +17,7 @@ from lethe.stages import opening
 def excluded_pseudonyms(names: Iterable[str], standing: Standing, keys: Keys) -> frozenset[str]:
     """Those of the pseudonyms that may not be trained on."""
     excluded = standing.excluded
-    listed = list(names)
+    listed = list(names) if excluded else []
     stones = zip(listed, keys.stones(listed), strict=True)
     return frozenset(name for name, stone in stones if stone in excluded)
 

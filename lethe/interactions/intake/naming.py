@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,20 +37,26 @@ class People:
         """
         if self._known.num_rows > self._most:
             self._known = _AS_COLUMNS.empty_table()
-        place = pc.index_in(raw, value_set=self._known["raw"].combine_chunks())
-        if place.null_count:
-            new = sorted(raw.filter(pc.is_null(place)).to_pylist())
-            people = self._identified(new)
-            columns = [
-                new,
-                [one.pseudonym for one in people],
-                [one.erased for one in people],
-                [one.not_before for one in people],
-            ]
-            met = pa.table(columns, schema=_AS_COLUMNS)
+        found = pc.index_in(raw, value_set=self._known["raw"].combine_chunks())
+        place = pc.fill_null(found, -1).to_numpy().copy()
+        new = np.flatnonzero(place < 0)
+        if len(new):
+            texts = raw.take(pa.array(new))
+            order = pc.sort_indices(texts)
+            place[new[order.to_numpy()]] = np.arange(len(new)) + self._known.num_rows
+            met = self._columns(texts.take(order))
             self._known = pa.concat_tables([self._known, met]).combine_chunks()
-            place = pc.index_in(raw, value_set=self._known["raw"].combine_chunks())
-        return self._known.drop_columns(["raw"]).take(place).combine_chunks()
+        return self._known.drop_columns(["raw"]).take(pa.array(place)).combine_chunks()
+
+    def _columns(self, raw: Array) -> pa.Table:
+        people = self._identified(raw.to_pylist())
+        columns = [
+            raw,
+            pa.array([one.pseudonym for one in people], pa.string()),
+            pa.array([one.erased for one in people], pa.bool_()),
+            pa.array([one.not_before for one in people], pa.int64()),
+        ]
+        return pa.table(columns, schema=_AS_COLUMNS)
 
 
 def pseudonymised(table: pa.Table, people: People) -> pa.Table:

@@ -9,7 +9,9 @@ hold while it is decompressed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow, Verdicts
 _Header: TypeAlias = tuple[str, ...]
 _IGNORED: Final = (".part", ".sha256")
 _TEXT_NAMES: Final = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_AHEAD: Final = 3  # files
 _BATCH: Final = 32_768  # rows of parquet at a time
 
 
@@ -103,6 +106,40 @@ def read_interactions(file: LandedFile, rules: IntakeRules) -> Iterator[Batch]:
         yield batch
     if refused > rules.maximum_refused_share * read:
         raise BadFile(file.name, f"{refused} of {read} rows refused, more than the allowed share")
+
+
+class ReadingAhead:
+    """The batches of some files, taken one file after the other: the next are read meanwhile.
+
+    Only the first batch of a file is read ahead, which of a small file is all. To be closed.
+    """
+
+    def __init__(self, files: Iterable[LandedFile], rules: IntakeRules) -> None:
+        self._files, self._rules = iter(files), rules
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead = deque[tuple[LandedFile, Iterator[Batch], Future[Batch | None]]]()
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def of(self, file: LandedFile) -> Iterator[Batch]:
+        """As `read_interactions`. A file of them that is passed over can't be asked for later."""
+        self._read_on()
+        while self._ahead:
+            one, parts, first = self._ahead.popleft()
+            self._read_on()
+            if one is file:
+                if (batch := first.result()) is not None:
+                    yield batch
+                    yield from parts
+                return
+        yield from read_interactions(file, self._rules)
+
+    def _read_on(self) -> None:
+        while len(self._ahead) < _AHEAD and (file := next(self._files, None)) is not None:
+            parts = read_interactions(file, self._rules)
+            self._ahead.append((file, parts, self._thread.submit(next, parts, None)))
 
 
 def _batch(block: c.Block, rules: InteractionRules) -> Batch:

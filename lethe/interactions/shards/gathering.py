@@ -19,7 +19,8 @@ from lethe.interactions.intake.verdicts import mask
 from lethe.interactions.shards.folding import compact, fold, one_array, together
 
 _PSEUDONYM: Final = r"\A[0-9a-f]{32}\z"
-_LENGTH: Final = 32
+_DIGITS: Final = np.zeros(256, np.uint8)
+_DIGITS[list(b"0123456789abcdef")] = range(16)
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,10 @@ def buckets_of(users: c.Array, buckets: int) -> c.Numbers:
     >>> buckets_of(pa.array(["000b" + "0" * 28, "ffff" + "0" * 28]), 8).tolist()
     [3, 7]
     """
-    prefixes = pc.utf8_slice_codeunits(users, 0, 4).dictionary_encode()
-    if isinstance(prefixes, pa.ChunkedArray):
-        prefixes = prefixes.unify_dictionaries().combine_chunks()
-    values = [int(prefix, 16) % buckets for prefix in prefixes.dictionary.to_pylist()]
-    numbers: c.Numbers = np.array(values, dtype=np.int64)[prefixes.indices.to_numpy()]
+    if isinstance(users, pa.ChunkedArray):
+        users = users.combine_chunks()
+    four = pc.cast(pc.utf8_slice_codeunits(users, 0, 4), pa.binary(4))
+    digits = np.frombuffer(four.buffers()[1], np.uint8).reshape(-1, 4)[four.offset :][: len(users)]
+    values = _DIGITS[digits].astype(np.int64) @ (4096, 256, 16, 1)
+    numbers: c.Numbers = values % buckets
     return numbers
