@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
 
 from lethe.errors import OutsideFailure
+from lethe.estate.process import importing
 
 _MODULE = "flows.own_server"
+_API = "PREFECT_API_URL"
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 5.0
 _PASSING: set[str] = set()  # addresses of servers that this process started
@@ -40,40 +42,30 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
     Raises:
         OutsideFailure: from the call; the server did not answer within `wait_seconds`.
     """
-    from prefect.settings import (
-        PREFECT_API_AUTH_STRING,
-        PREFECT_API_URL,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        get_current_settings,
-        temporary_settings,
-    )
-
-    settings = get_current_settings()
-    if settings.api.url is not None:
+    if _configured():
         yield lambda: None
         return
     password = f"lethe:{secrets.token_hex(16)}"
     line, its_end = socket.socketpair()
     with line, its_end:
-        child = subprocess.Popen(
-            [sys.executable, "-m", _MODULE],
-            env={
-                **os.environ,
-                **settings.to_environment_variables(exclude_unset=True),
-                "PREFECT_SERVER_API_AUTH_STRING": password,
-                "PREFECT_UI_ENABLED": "0",
-                "PREFECT__SERVER_EPHEMERAL": "1",
-                "PREFECT__SERVER_FINAL": "1",
-            },
-            stdin=its_end.fileno(),
-            stdout=its_end.fileno(),
-        )
+        child = _started(its_end, password)
         its_end.close()
         try:
             with line.makefile("r", encoding="ascii") as told:
                 port = told.readline().strip()
             if not port.isdigit():
                 raise OutsideFailure("Prefect's server did not start")
+            with importing():  # it imports the same meanwhile, on another core
+                from prefect.settings import (
+                    PREFECT_API_AUTH_STRING,
+                    PREFECT_API_URL,
+                    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+                    get_current_settings,
+                    temporary_settings,
+                )
+            if get_current_settings().api.url is not None:  # in a profile, or a file of settings
+                yield lambda: None
+                return
             address = f"http://{_HOST}:{port}/api"
             ours = {
                 PREFECT_API_URL: address,
@@ -84,11 +76,46 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
             }
             _PASSING.add(address)
             with temporary_settings(ours):
-                yield lambda: _await(int(port), wait_seconds)
+                try:
+                    yield lambda: _await(int(port), wait_seconds)
+                finally:
+                    _tell_all()
         finally:
             _PASSING.clear()
             line.close()
             _stop(child)
+
+
+def _configured() -> bool:
+    """Whether Prefect is known to be configured for a server, without importing it for that."""
+    if _API in os.environ:
+        return True
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url is not None
+
+
+def _started(its_end: socket.socket, password: str) -> subprocess.Popen[bytes]:
+    """The server's process; it reads settings as this one does, and those that were set in it."""
+    known: dict[str, str] = {}
+    if "prefect" in sys.modules:
+        from prefect.settings import get_current_settings
+
+        known = get_current_settings().to_environment_variables(exclude_unset=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", _MODULE],
+        env={
+            **os.environ,
+            **known,
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT__SERVER_EPHEMERAL": "1",
+        },
+        stdin=its_end.fileno(),
+        stdout=its_end.fileno(),
+    )
 
 
 def _await(port: int, wait_seconds: float) -> None:
@@ -106,6 +133,13 @@ def _await(port: int, wait_seconds: float) -> None:
         raise OutsideFailure(f"Prefect's server answered {answer}")
 
 
+def _tell_all() -> None:
+    """Wait for what is on its way: each event that finds no server holds up the end for seconds."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=_STOP_SECONDS, at_exit=False)
+
+
 def _stop(child: subprocess.Popen[bytes]) -> None:
     """It ends by itself once nobody holds the other end of its line."""
     try:
@@ -117,15 +151,6 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 def serve() -> None:
     """Say the port on standard output, serve, and end when standard input does."""
-    import uvicorn
-
-    listening = socket.create_server((_HOST, 0))
-    print(listening.getsockname()[1], flush=True)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            "prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on"
-        )
-    )
 
     def end_with_the_command() -> None:
         sys.stdin.buffer.read()
@@ -133,8 +158,15 @@ def serve() -> None:
         # the services of Prefect's server would take two seconds to end.
         os._exit(0)
 
+    listening = socket.create_server((_HOST, 0))
     threading.Thread(target=end_with_the_command, daemon=True).start()
-    server.run(sockets=[listening])
+    print(listening.getsockname()[1], flush=True)
+    with importing():
+        import uvicorn
+        from prefect.server.api.server import create_app
+
+        app = create_app()
+    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from lethe.errors import StoreUnavailable
+from lethe.estate.process import importing
 
 _MODULE = "lethe.adapters.dvc_commands"
 _LOADED = (
@@ -111,8 +112,9 @@ def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> E
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Run one command after the other, as asked, until `requests` ends."""
-    for module in _LOADED:
-        importlib.import_module(module)
+    with importing():
+        for module in _LOADED:
+            importlib.import_module(module)
     for line in requests:
         request = json.loads(line)
         printed = [os.memfd_create("printed") for _ in ("stdout", "stderr")]

@@ -38,13 +38,17 @@ def night(workspace: Workspace, if_asked: bool) -> dict[str, Any]:
         if not waiting_for_a_night(workspace):
             return {"outcome": "nothing to do", "text": "no request waits for a night"}
     from flows.own_server import own_server
+    from lethe.estate.process import importing
     from lethe.nights.saying.screen import screen
 
     with screen(), own_server() as ready:
-        from flows.retrain import retrain
-        from lethe.adapters.packing.connecting import import_ahead
+        with importing():
+            from flows.retrain import retrain
+            from lethe.adapters.dvc_commands import start_ahead
+            from lethe.adapters.packing.connecting import import_ahead
 
-        import_ahead()
+            import_ahead()
+        start_ahead()
         ready()
         return dict(retrain(workspace=str(workspace.root)))
 
@@ -61,11 +65,12 @@ def experiment(
 
     chosen(workspace, overrides, data_version)  # a slip is told before anything is started
     from flows.own_server import own_server
+    from lethe.estate.process import importing
     from lethe.nights.saying.screen import screen
 
     with screen(), own_server() as ready:
-        from flows.experiment import experiment as flow
-
+        with importing():
+            from flows.experiment import experiment as flow
         ready()
         return dict(
             flow(

@@ -6,6 +6,8 @@ at import.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 from collections.abc import Iterator, Mapping
 
@@ -33,6 +35,23 @@ _DEFAULTS: Mapping[str, str] = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Import in this block without looking for garbage: what a module makes is none.
+
+    Looking for it again and again costs a third of an import. What is there when the block ends is
+    never looked at again, not even when the process ends.
+    """
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if looked:
+            gc.enable()
 
 
 def configured_kernel(workspace: Workspace) -> str:

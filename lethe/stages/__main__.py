@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lethe.durable import write_json
 from lethe.errors import BadConfiguration, LetheError
-from lethe.estate.process import settle
+from lethe.estate.process import importing, settle
 from lethe.estate.workspace import Workspace
 
 
@@ -24,8 +24,9 @@ def run(name: str, folder: Path) -> None:
     """
     workspace = Workspace.find(folder)
     settle(workspace)
-    from lethe.params import Params, read_params
-    from lethe.stages import intake, snapshots
+    with importing():
+        from lethe.params import Params, read_params
+        from lethe.stages import intake, snapshots
 
     stages: dict[str, Callable[[Workspace, Params], object]] = {
         "interactions": intake.interactions,

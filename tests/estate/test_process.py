@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lethe.errors import BadConfiguration
-from lethe.estate.process import TELEMETRY_OFF, configured_kernel
+from lethe.estate.process import TELEMETRY_OFF, configured_kernel, importing
 from lethe.estate.workspace import Workspace
 
 SETTLED = """
@@ -112,3 +114,19 @@ def test_parameters_that_are_not_readable_stop_the_process(
 def test_parameters_that_are_missing_are_told_as_missing(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match=r"^params\.yaml is missing$"):
         configured_kernel(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("fault", [None, ImportError])
+def test_what_is_imported_is_no_garbage_and_what_comes_after_is_looked_at_again(
+    fault: type[Exception] | None,
+) -> None:
+    before = gc.get_freeze_count()
+    try:
+        with contextlib.suppress(ImportError), importing():
+            assert not gc.isenabled()
+            if fault is not None:
+                raise fault
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()

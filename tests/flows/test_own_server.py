@@ -27,6 +27,40 @@ with own_server() as ready:
     time.sleep(120)
 """
 
+FLOW = """
+from flows.own_server import own_server
+
+with own_server() as ready:
+    from prefect import flow, task
+
+    work = task(persist_result=False)(lambda: None)
+
+    @flow(persist_result=False)
+    def several() -> None:
+        for _ in range(5):
+            work()
+
+    ready()
+    several()
+"""
+SETTINGS = """
+import subprocess
+from flows.own_server import own_server
+
+started = []
+class Popen(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        started.append(self)
+subprocess.Popen = Popen
+
+with own_server() as ready:
+    ready()
+    from prefect.settings import get_current_settings
+    print(get_current_settings().api.url)
+print([child.poll() for child in started])
+"""
+
 
 def port_of(address: str) -> int:
     return int(address.rsplit(":", 1)[1].partition("/")[0])
@@ -71,6 +105,27 @@ def test_a_configured_server_is_used_and_none_started(monkeypatch: pytest.Monkey
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a server was started"))
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), own_server() as ready:
         ready()
+
+
+def test_a_server_of_a_profile_is_used_and_what_was_started_meanwhile_is_ended(
+    tmp_path: Path,
+) -> None:
+    profile = 'active = "shop"\n[profiles.shop]\nPREFECT_API_URL = "http://127.0.0.1:1/api"\n'
+    (tmp_path / "profiles.toml").write_text(profile)
+    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTINGS], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["http://127.0.0.1:1/api", "[0]"]
+
+
+def test_nothing_that_a_flow_told_is_sent_to_a_server_that_is_gone(tmp_path: Path) -> None:
+    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(tmp_path / "prefect")}
+    env |= {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", FLOW], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
 
 
 def test_a_server_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
