@@ -26,10 +26,11 @@ def init(context: click.Context, folder: Path | None, params: Path | None) -> No
 
     What is there already is kept: a second time changes nothing.
     """
+    from flows.own_server import own_server
     from lethe.desk.setting_up import initialise
 
     workspace = Workspace((folder or context.obj["workspace"]).resolve())
-    printing.answer(initialise(workspace, params), context.obj["json"])
+    printing.answer(initialise(workspace, params, own_server), context.obj["json"])
 
 
 @click.command()

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
 TEMPLATES = ("params.yaml", "dvc.yaml")
 
 
-def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
+Beside = Callable[[], AbstractContextManager[Callable[[], None]]]
+"""Starts something; what it yields waits until that is there."""
+
+
+def initialise(
+    workspace: Workspace, overlay: Path | None, beside: Beside | None = None
+) -> dict[str, Any]:
     """Make what is missing: parameters, data folders, keys, register, DVC and MLflow stores.
 
     What exists is kept. `overlay` is a YAML file of sections laid over the default parameters; it
-    is refused for a workspace that already has a params.yaml.
+    is refused for a workspace that already has a params.yaml. `beside` starts what makes Prefect's
+    database meanwhile, which takes as long as all the rest; it is not called where there is one.
 
     Raises:
         BadConfiguration: a parameter or key is unusable.
@@ -54,11 +62,15 @@ def initialise(workspace: Workspace, overlay: Path | None) -> dict[str, Any]:
     for folder in (workspace.receipts, workspace.restricted, workspace.reports):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     make_keys(workspace)
-    register = opening.open_register(workspace, params)
-    register.initialise()
-    opening.write_position(workspace.register_position, register.head())
-    opening.open_data(workspace).init()
-    opening.open_solutions(workspace, params).initialise()
+    if (workspace.prefect_home / "prefect.db").exists():
+        beside = None
+    with beside() if beside else nullcontext(lambda: None) as ready:
+        register = opening.open_register(workspace, params)
+        register.initialise()
+        opening.write_position(workspace.register_position, register.head())
+        opening.open_data(workspace).init()
+        opening.open_solutions(workspace, params).initialise()
+        ready()
     return {
         "workspace": str(workspace.root),
         "name": params.name,

@@ -110,7 +110,10 @@ def test_a_failure_is_one_sentence_and_the_right_code(
         assert sentence in ended.err
 
 
-def test_an_audit_without_a_champion_is_refused(tmp_path: Path, door: Door) -> None:
+def test_an_audit_without_a_champion_is_refused(
+    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.own_server.own_server", lambda: nullcontext(lambda: None))
     assert door("init", str(tmp_path / "new")).code == 0
     ended = door("--workspace", str(tmp_path / "new"), "audit")
 

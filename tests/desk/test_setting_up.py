@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,25 @@ def test_a_workspace_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert files(workspace.root) == made
     assert workspace.state.stat().st_mode & 0o077 == 0
     assert workspace.keys.stat().st_mode & 0o077 == 0
+
+
+def test_what_makes_prefect_s_database_runs_beside_the_rest_and_only_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    workspace, told = Workspace(tmp_path / "shop"), list[str]()
+
+    @contextlib.contextmanager
+    def beside() -> Iterator[Callable[[], None]]:
+        told.append("begun" if not (workspace.root / ".dvc").exists() else "late")
+        yield lambda: told.append("waited for" if (workspace.root / ".dvc").exists() else "early")
+        told.append("ended")
+
+    initialise(workspace, None, beside)
+    assert told == ["begun", "waited for", "ended"]
+    workspace.prefect_home.mkdir()
+    (workspace.prefect_home / "prefect.db").touch()
+    initialise(workspace, None, beside)
+    assert told == ["begun", "waited for", "ended"]
 
 
 def test_an_overlay_that_cannot_be_used_leaves_no_parameters_behind(tmp_path: Path) -> None:
