@@ -80,7 +80,8 @@ def verify(workspace: Workspace, version: int | None) -> dict[str, Any]:
     """Verify a version against today's register.
 
     VERSION defaults to the champion. A new certificate replaces the old one; exits 1 if the
-    verdict is not VERIFIED.
+    verdict is not VERIFIED. A proof that can only not be repeated here exits 1 too, and the old
+    certificate stays.
     """
     from lethe.desk.reviewing import verify_again
 

@@ -94,7 +94,8 @@ def verify_again(workspace: Workspace, version: int | None) -> dict[str, Any]:
     """Verify a stored version against today's register and write a new certificate for it.
 
     Raises:
-        VerificationRefused: it does not pass; the version's tag says so from now on.
+        VerificationRefused: it does not pass, and the version's tag says so from now on; or it
+            cannot be verified again by this Lethe, here, and its certificate stays.
         BadConfiguration: there is no such version.
         Busy: a night is running.
     """

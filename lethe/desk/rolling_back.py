@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lethe.adapters.packing.model_folder import around
-from lethe.durable import locked, read_json, write_json
+from lethe.adapters.packing.model_folder import SERVING, around
+from lethe.durable import locked, read_json, sha256_file, write_json
 from lethe.errors import BadConfiguration, Busy, LetheError, RefusedByGate, VerificationRefused
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.certificate import Certificate
@@ -21,6 +21,7 @@ from lethe.interactions.rights.standing import Standing
 from lethe.nights import judging
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
+from lethe.solutions.environment import environment
 from lethe.solutions.factors import artifact_digest, read_solution
 from lethe.stages import opening
 
@@ -84,13 +85,22 @@ def _hold(workspace: Workspace, version: int) -> None:
 def verified(desk: Desk, version: int) -> tuple[Report, Certificate]:
     """Verify a stored version against today's register, and certify what was found.
 
+    Where it can only not be repeated here, what was certified before stays as it is.
+
     Raises:
-        VerificationRefused: it does not pass; the version's tag says so from now on.
+        VerificationRefused: it does not pass, and the version's tag says so from now on; or it
+            cannot be verified again by this Lethe, here.
         BadConfiguration: there is no such version.
     """
     if version not in {info.version for info in desk.versions.versions()}:
         raise BadConfiguration(f"there is no version {version}")
     report = judging.examine(desk, version)
+    if (kept := judging.proved_elsewhere(desk, version, report)) is not None:
+        raise VerificationRefused(
+            f"version {version} cannot be verified again by this Lethe, here; its certificate, "
+            f"VERIFIED at register position {kept.register_position}, stays",
+            report.reasons,
+        )
     certificate = judging.certify(desk, version, report)
     if report.verdict is not Verdict.VERIFIED:
         raise VerificationRefused(f"version {version} is {report.verdict.value}", report.reasons)
@@ -112,6 +122,8 @@ def why_unsafe(desk: Desk, version: int, standing: Standing) -> tuple[str, ...]:
         with TemporaryDirectory(dir=temporary, ignore_cleanup_errors=True) as folder:
             stored = desk.versions.fetch(version, Path(folder))
             digest, solution = artifact_digest(around(stored)), read_solution(stored)
+            served = around(stored) / SERVING.name
+            served_as_today = served.is_file() and sha256_file(served) == sha256_file(SERVING)
     except (LetheError, OSError):
         return ("its files cannot be read",)
     if solution.manifest.names != desk.keys.generation:
@@ -130,4 +142,8 @@ def why_unsafe(desk: Desk, version: int, standing: Standing) -> tuple[str, ...]:
         reasons.append(f"its certificate says {certificate.verdict}")
     if certificate.artifact_digest != digest:
         reasons.append("its stored files are not those of its certificate")
+    elif not served_as_today:
+        reasons.append("another Lethe wrote what serves it")
+    if dict(solution.manifest.environment) != environment():
+        reasons.append("it was trained with other libraries, or on another processor")
     return tuple(reasons)

@@ -14,6 +14,7 @@ from lethe.errors import (
     ArtifactCorrupt,
     LetheError,
     OutsideFailure,
+    VerificationRefused,
 )
 from lethe.estate import restricted
 from lethe.estate.keys import open_signing_key, trusted_keys
@@ -21,7 +22,7 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
 from lethe.gate.proof.certificate import Certificate, check, issue
 from lethe.gate.proof.retained import rebuild
-from lethe.gate.proof.verification import Case, Report, verify
+from lethe.gate.proof.verification import Case, Report, Verdict, verify
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS
 from lethe.interactions.training.matrix import InteractionMatrix
@@ -158,6 +159,25 @@ def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) 
         },
     )
     return certificate
+
+
+def proved_elsewhere(desk: Desk, version: int, report: Report) -> Certificate | None:
+    """The certificate that stands although `report` is not VERIFIED, None if there is none.
+
+    It stands where this Lethe, here, cannot repeat the proof and has found nothing against it: the
+    stored bytes, serving code included, are those that a trusted key certified as VERIFIED, on the
+    same matrix, at a place that this register has.
+    """
+    try:
+        earlier = read_certificate(desk.workspace, version)
+    except VerificationRefused:
+        return None
+    if earlier is None or earlier.verdict != Verdict.VERIFIED or not report.only_elsewhere:
+        return None
+    certified = (earlier.artifact_digest, earlier.data_version, earlier.predicate["matrix_digest"])
+    known = _recorded_head(desk.register, earlier.register_position) == earlier.register_head
+    same = certified == (report.artifact_digest, report.data_version, report.matrix_digest)
+    return earlier if known and same else None
 
 
 def _stated(certificate: Certificate) -> dict[str, Any]:

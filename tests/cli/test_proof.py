@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lethe.adapters.packing import model_folder
+from lethe.desk import rolling_back
 from lethe.durable import read_json
+from lethe.gate.proof import layers
 from lethe.gate.proof.certificate import new_signing_key, public_pem
-from tests.cli.door import Door
+from lethe.nights import judging
+from tests.cli.door import Door, Ended
 from tests.watched import Shop
 
 
@@ -90,21 +98,144 @@ def test_after_the_key_was_replaced_each_certificate_checks_with_its_own(
     assert "comes from LETHE_SIGNING_KEY_FILE" in refused.err
 
 
-def test_a_genuine_certificate_of_a_refusal_does_not_pass(
-    shop: Shop, door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = shop.root / ".lethe"
-    monkeypatch.setattr("lethe.solutions.environment.platform.machine", lambda: "elsewhere")
-    refused = door("--workspace", str(shop.root), "verify")
-    monkeypatch.undo()
-    checked = door(
-        "certificate", "check", str(place / "certificates" / "version-1.json"),
-        "--key", str(place / "keys" / "signing.pub"),
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Proved:
+    """A workspace of its own, whose version 1 is VERIFIED."""
 
-    assert refused.code == checked.code == 1
-    assert "environment differs (machine)" in refused.err
+    shop: Shop
+    door: Door
+
+    @property
+    def path(self) -> Path:
+        return self.shop.root / ".lethe" / "certificates" / "version-1.json"
+
+    def __call__(self, *arguments: str, text: str = "") -> Ended:
+        return self.door("--workspace", str(self.shop.root), *arguments, text=text)
+
+    def check(self) -> Ended:
+        key = self.shop.root / ".lethe" / "keys" / "signing.pub"
+        return self.door("certificate", "check", str(self.path), "--key", str(key))
+
+    def version(self) -> tuple[object, object, object]:
+        """Verdict, safety, and why it is unsafe, as `lethe status` tells."""
+        seen = self("--json", "status").json
+        [version] = seen["versions"]  # type: ignore[misc]
+        return version["verdict"], version["safe"], seen["unsafe"]  # type: ignore[index]
+
+    def somebody(self) -> str:
+        """The id of somebody whom the version was trained on."""
+        with closing(sqlite3.connect(self.shop.root / ".lethe" / "vault.db")) as link:
+            return str(link.execute("SELECT min(id) FROM people").fetchone()[0])
+
+    def served(self) -> Path:
+        [file] = (self.shop.root / ".lethe" / "mlflow").rglob("serving.py")
+        return file
+
+
+@pytest.fixture
+def proved(small_night: Shop, door: Door, tmp_path: Path) -> Proved:
+    return Proved(small_night.copied(tmp_path / "proved"), door)
+
+
+def other_machine(monkeypatch: pytest.MonkeyPatch, _folder: Path) -> None:
+    monkeypatch.setattr("lethe.solutions.environment.platform.machine", lambda: "elsewhere")
+
+
+def other_fits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Other libraries, and with them other last digits."""
+    other_machine(monkeypatch, folder)
+    monkeypatch.setattr(judging, "array_digests", lambda *_: {"user_factors": "0" * 64})
+    monkeypatch.setattr(layers, "array_digests", lambda *_: {"user_factors": "1" * 64})
+
+
+def newer_lethe(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (file := folder / "serving.py").write_text("# as a newer Lethe serves\n")
+    monkeypatch.setattr(model_folder, "SERVING", file)
+    monkeypatch.setattr(rolling_back, "SERVING", file)
+
+
+ELSEWHERE = [
+    (other_machine, "environment differs (machine)", "with other libraries"),
+    (other_fits, "an array differs from that of a second cold fit", "with other libraries"),
+    (newer_lethe, "not what Lethe writes (serving.py)", "another Lethe wrote what serves it"),
+]
+
+
+@pytest.mark.parametrize(("place", "because", "unsafe"), ELSEWHERE)
+def test_what_can_only_not_be_proved_again_here_keeps_its_certificate(
+    proved: Proved, place: Callable[..., None], because: str, unsafe: str, tmp_path: Path
+) -> None:
+    before = proved.path.read_bytes()
+    with pytest.MonkeyPatch.context() as elsewhere:
+        place(elsewhere, tmp_path)
+        told, seen = proved("verify"), proved.version()
+
+    assert (told.code, told.out) == (1, "")
+    assert "version 1 cannot be verified again by this Lethe, here; its certificate" in told.err
+    assert because in told.err
+    assert proved.path.read_bytes() == before
+    assert proved.check().code == 0
+    assert (seen[0], seen[1]) == ("VERIFIED", False)
+    assert unsafe in str(seen[2])
+    assert proved("verify").code == 0
+
+
+@pytest.mark.parametrize("place", [None, other_machine, newer_lethe])
+def test_what_is_found_against_it_refuses_it_here_and_elsewhere(
+    proved: Proved, place: Callable[..., None] | None, tmp_path: Path
+) -> None:
+    assert proved("object", text=f"{proved.somebody()}\n").code == 0
+    with pytest.MonkeyPatch.context() as elsewhere:
+        if place is not None:
+            place(elsewhere, tmp_path)
+        refused = proved("verify")
+
+    assert refused.code == 1
+    assert "version 1 is REFUSED" in refused.err
+    assert "may not train at the register's head" in refused.err
+    checked = proved.check()
+    assert checked.code == 1
     assert "genuine, and its verdict is REFUSED" in checked.err
+    assert proved.version()[:2] == ("REFUSED", False)
+
+
+def changed_code(proved: Proved) -> None:
+    with proved.served().open("a") as code:
+        code.write("#")
+
+
+def changed_certificate(proved: Proved) -> None:
+    proved.path.write_bytes(proved.path.read_bytes().replace(b"payload", b"Payload"))
+
+
+def no_certificate(proved: Proved) -> None:
+    proved.path.unlink()
+
+
+@pytest.mark.parametrize("touch", [changed_code, changed_certificate, no_certificate])
+def test_nothing_stands_that_is_not_certified_byte_for_byte(
+    proved: Proved, touch: Callable[[Proved], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    touch(proved)
+    newer_lethe(monkeypatch, tmp_path)
+    refused = proved("verify")
+
+    assert refused.code == 1
+    assert "version 1 is REFUSED" in refused.err
+    assert "its verdict is REFUSED" in proved.check().err
+
+
+def test_a_refused_version_is_refused_elsewhere_too(
+    proved: Proved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What stands is a proof: there is none to keep."""
+    somebody = f"{proved.somebody()}\n"
+    assert proved("object", text=somebody).code == 0
+    assert proved("verify").code == 1
+    assert proved("withdraw", text=somebody).code == 0
+    other_machine(monkeypatch, tmp_path)
+
+    assert "version 1 is REFUSED" in proved("verify").err
 
 
 def test_the_report_of_a_version_and_of_the_last_night_are_found(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,13 @@ from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import array_digests
 
 
-def findings_of(layer: str, counted: Mapping[str, int]) -> tuple[Finding, ...]:
-    """One finding for each rule that counted something."""
-    return tuple(Finding(layer, rule, count) for rule, count in counted.items() if count)
+def findings_of(
+    layer: str, counted: Mapping[str, int], elsewhere: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """One finding for each rule that counted something; `elsewhere` names rules of that kind."""
+    return tuple(
+        Finding(layer, rule, count, rule in elsewhere) for rule, count in counted.items() if count
+    )
 
 
 def popular_order(matrix: InteractionMatrix) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -73,7 +77,7 @@ def structure(case: Case) -> LayerResult:
             - np.isfinite(factors.item_factors).sum()
         ),
     }
-    findings = findings_of("structure", counted)
+    findings = findings_of("structure", counted, [_odd(case)])
     return LayerResult(
         layer="structure",
         question="Does the artifact list exactly the retained users and items, and no one else?",
@@ -106,12 +110,8 @@ def manifest_layer(case: Case) -> LayerResult:
     The register may have grown since the purge. Its newer entries do no harm as long as they
     concern nobody in the rebuilt matrix; promotion asks the same again under the lock.
     """
-    manifest = case.stored.manifest
-    different = {
-        name
-        for name in set(manifest.environment) | set(case.environment)
-        if manifest.environment.get(name) != case.environment.get(name)
-    }
+    manifest, different = case.stored.manifest, _different(case)
+    environment = f"environment differs ({', '.join(sorted(different))})"
     counted = {
         "the rebuilt matrix has another digest than the recorded one": int(
             manifest.matrix_digest != case.retained.digest
@@ -129,9 +129,9 @@ def manifest_layer(case: Case) -> LayerResult:
         "a file is not in the manifest": len(
             set(case.files) - set(manifest.files) - {"manifest.json"}
         ),
-        f"environment differs ({', '.join(sorted(different))})": len(different),
+        environment: len(different),
     }
-    findings = findings_of("manifest", counted)
+    findings = findings_of("manifest", counted, [environment])
     return LayerResult(
         layer="manifest",
         question="Is the recorded input exactly what the data version and the register leave?",
@@ -143,17 +143,25 @@ def manifest_layer(case: Case) -> LayerResult:
     )
 
 
+def _different(case: Case) -> set[str]:
+    """What of the environment is not what the artifact was trained in."""
+    then, now = case.stored.manifest.environment, case.environment
+    return {name for name in set(then) | set(now) if then.get(name) != now.get(name)}
+
+
 def replay(case: Case) -> LayerResult:
     """Layer 3: does a second cold fit give the same bits?"""
     learned = dict(case.replay(case.retained))
     stored = array_digests(case.stored.factors)
     unequal = sum(learned.get(name) != digest for name, digest in stored.items())
+    other = "an array differs from that of a second cold fit"
     counted = {
-        "an array differs from that of a second cold fit": unequal,
+        other: unequal,
         "the second fit learned other arrays": len(set(learned) ^ set(stored)),
         "the artifact holds no array to compare": int(not stored),
     }
-    findings = findings_of("replay", counted)
+    # In the same environment a fit repeats bit for bit: an array that differs there was changed.
+    findings = findings_of("replay", counted, [other] if _different(case) else [])
     return LayerResult(
         layer="replay",
         question="Does a second cold fit on the rebuilt matrix give the same factors, bit for bit?",

@@ -45,11 +45,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that did not hold, and in how many places."""
+    """A rule that did not hold, and in how many places.
+
+    `elsewhere` is True where an artifact that nobody touched breaks it too, as soon as it is looked
+    at by another Lethe, or with other libraries, than it was made with.
+    """
 
     layer: str
     rule: str
     count: int
+    elsewhere: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,17 @@ class Report:
         if not all(layer.conclusive for layer in self.layers):
             return Verdict.INCONCLUSIVE
         return Verdict.VERIFIED
+
+    @property
+    def only_elsewhere(self) -> bool:
+        """True only if every layer ran and answered, and all that it found is `elsewhere`.
+
+        Then this process cannot prove the artifact, and has found nothing against it.
+        """
+        ran = {layer.layer for layer in self.layers}
+        answered = ran.issuperset(self.required) and all(layer.conclusive for layer in self.layers)
+        found = self.findings
+        return answered and bool(found) and all(finding.elsewhere for finding in found)
 
     @property
     def residual_tested(self) -> bool:

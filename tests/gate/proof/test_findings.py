@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from lethe.gate.proof.case import Case
-from lethe.gate.proof.layers import manifest_layer, structure
-from lethe.solutions.factors import Solution
+from lethe.gate.proof.layers import manifest_layer, replay, structure
+from lethe.gate.proof.verification import Verdict, verify
+from lethe.solutions.factors import Solution, array_digests
 from tests.gate.proof.cases import HEAD, case_of, honest, shop, solution_of
 from tests.gate.proof.test_layers import LAYERS, MUTANTS, refusals
 
@@ -39,6 +40,41 @@ def test_the_manifest_layer_names_what_differs_in_the_environment() -> None:
     other = {**case.environment, "numpy": "0.1", "blas_kernel": "another"}
     rules = [finding.rule for finding in manifest_layer(replace(case, environment=other)).findings]
     assert rules == ["environment differs (blas_kernel, numpy)"]
+
+
+def _said(case: Case, **changed: object) -> tuple[bool, Verdict]:
+    found = verify(replace(case, **changed))  # type: ignore[arg-type]
+    return found.only_elsewhere, found.verdict
+
+
+def test_what_another_process_breaks_by_itself_is_told_apart_and_verifies_nothing() -> None:
+    case = case_of(honest("lightfm"))
+    other = {**case.environment, "numpy": "0.1"}
+    strange = dict.fromkeys(array_digests(case.stored.factors), "0" * 64)
+    refused = Verdict.REFUSED
+    assert _said(case) == (False, Verdict.VERIFIED)
+    for only in (
+        {"environment": other},
+        {"beside": {"serving.py": False}},
+        {"environment": other, "replay": lambda _matrix: strange},
+    ):
+        assert _said(case, **only) == (True, refused)
+        forbidden = frozenset(case.tombstones[:1])
+        assert _said(case, **only, forbidden=forbidden) == (False, refused)
+        assert _said(case, **only, layers=("another",)) == (False, refused)
+        assert _said(case, **only, recorded_head=None) == (False, refused)
+    assert _said(case, replay=lambda _matrix: strange) == (False, refused)
+    assert _said(case, environment=other, replay=lambda _matrix: {}) == (False, refused)
+    assert _said(case, beside={}) == (False, refused)
+
+
+def test_what_could_not_answer_is_no_proof_that_only_the_place_is_another() -> None:
+    case = replace(case_of(honest("lightfm")), environment={"numpy": "0.1"})
+    layers = (manifest_layer(case), structure(case), replay(case))
+    found = replace(verify(case), layers=layers)
+    assert found.only_elsewhere
+    silent = replace(layers[1], conclusive=False)
+    assert not replace(found, layers=(layers[0], silent, layers[2])).only_elsewhere
 
 
 def test_an_artifact_without_a_head_of_the_register_is_refused() -> None:
