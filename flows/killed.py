@@ -16,8 +16,11 @@ from typing import Any
 from uuid import UUID
 
 from lethe.durable import locked
+from lethe.errors import LetheError
 from lethe.estate.workspace import Workspace
+from lethe.nights.frame import end_killed
 from lethe.nights.saying.events import say
+from lethe.stages import opening
 
 _WAIT = 60.0
 _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"  # what a worker, or `serve`, tells a process
@@ -50,17 +53,25 @@ def living(folder: str) -> Iterator[None]:
 
 
 def clear(workspace: Workspace) -> int:
-    """Tell Prefect that runs whose process is gone have crashed; how many.
+    """Tell Prefect that runs whose process is gone have crashed; how many. And tell MLflow.
 
     A server that cannot be told now is told next time.
     """
     places, told = _places(workspace), 0
+    _tell_mlflow(workspace)
     with locked(places / "lock", _WAIT):
         for file in sorted(places.iterdir()):
             if file.name != "lock" and not _is_held(file) and _crashed(file.name):
                 file.unlink()
                 told += 1
     return told
+
+
+def _tell_mlflow(workspace: Workspace) -> None:
+    try:
+        end_killed(workspace, opening.open_params(workspace))
+    except LetheError as error:
+        say("prefect", f"killed runs are not ended in MLflow: {type(error).__name__}")
 
 
 def clear_pool(workspace: Workspace, pool: str) -> int:

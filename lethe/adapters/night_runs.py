@@ -20,25 +20,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ALLOWED_TAGS = frozenset(
-    {
-        "data_version",
-        "register_position",
-        "recipe",
-        "certificate_digest",
-        "artifact_digest",
-        "solution_digest",
-        "verdict",
-        "night",
-        "outcome",
-        "asked_by",
-    }
-)
+    {"data_version", "register_position", "recipe", "certificate_digest", "artifact_digest",
+     "solution_digest", "verdict", "night", "outcome", "asked_by"}
+)  # fmt: skip
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 EXPERIMENT = "experiment "
 """What the name of an experiment begins with; nobody takes one up again."""
 _TRIAL_STATUS: dict[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _TRIAL = "lethe.trial"
+_OUTCOME, _KILLED = "outcome", "killed"
 _VIEW, _VIEWS = "lethe", "mlflow.sharedViewState."  # what MLflow's own "share" writes
 _COLUMNS = ("recipe", "data_version", "verdict", "outcome")
 _FEW = 10
@@ -110,13 +101,21 @@ class NightRuns:
         labels = allowed(tags) | {"night": night_id}
         for run in self._search(f"tags.night = '{_quotable(night_id)}'"):
             if _PARENT not in run.data.tags:
-                if run.info.status != "FINISHED":
-                    self.client.update_run(run.info.run_id, status="RUNNING")
+                self.reopen(run.info.run_id)
                 return str(run.info.run_id)
         run = self.client.create_run(
             self.experiment_id, self._now(), labels, run_name=title or f"night {night_id}"
         )
         return str(run.info.run_id)
+
+    @mlflow_errors("taking up a run")
+    def reopen(self, run_id: str) -> None:
+        """Let a run that was killed go on; one that is FINISHED stays so."""
+        run = self.client.get_run(run_id)
+        if run.info.status != "FINISHED":
+            self.client.update_run(run_id, status="RUNNING")
+        if run.data.tags.get(_OUTCOME) == _KILLED:
+            self.client.delete_tag(run_id, _OUTCOME)
 
     @mlflow_errors("logging a trial")
     def log_trial(  # noqa: PLR0913 - a trial has this many sides
@@ -141,12 +140,14 @@ class NightRuns:
         label = f"{_quotable(recipe)}/{number}"
         where = f"tags.`{_PARENT}` = '{_quotable(parent)}' and tags.`{_TRIAL}` = '{label}'"
         found = self._search(where)
-        if found and found[0].info.status != "RUNNING":
+        if found and not (found[0].info.status == "RUNNING" or _killed(found[0])):
             return str(found[0].info.run_id)
         labels = allowed({**(tags or {}), "recipe": recipe, "outcome": state})
         labels |= {_PARENT: parent, _TRIAL: label}
         run = found[0] if found else self._create(f"{recipe} {number}", labels)
         run_id, started = str(run.info.run_id), int(run.info.start_time)
+        if _killed(run):
+            self.tag(run_id, {_OUTCOME: state})
         self.log_params(run_id, params)
         points = [(step_metric, value, step) for step, value in steps]
         points += [(name, value, 0) for name, value in {**values, "seconds": duration}.items()]
@@ -227,23 +228,28 @@ class NightRuns:
         is FAILED, an interruption KILLED.
         """
         if isinstance(failure, RefusedByGate):
-            self.tag(run_id, {"outcome": "refused"})
+            self.tag(run_id, {_OUTCOME: "refused"})
         elif failure is not None:
             self.end_run(run_id, "FAILED" if isinstance(failure, Exception) else "KILLED")
             return
         self.end_run(run_id)
 
-    @mlflow_errors("ending experiments that were killed")
-    def end_killed_experiments(self) -> int:
-        """End the runs of killed experiments and of their trials; only while none is running."""
+    @mlflow_errors("ending runs that were killed")
+    def end_killed(self, begins: str) -> int:
+        """End the runs of nights or experiments whose name begins so, and of their trials.
+
+        KILLED, with the tag `outcome` "killed". Only where nothing that writes into them is alive:
+        see `lethe.nights.frame.end_killed`. How many there were, trials aside.
+        """
         if self.client.get_experiment_by_name(self.name) is None:
             return 0
         running = "attributes.status = 'RUNNING'"
-        found = self._search(f"{running} and tags.night LIKE '{EXPERIMENT}%'")
+        found = self._search(f"{running} and tags.night LIKE '{_quotable(begins)}%'")
         for run in found:
-            for trial in self._search(f"{running} and tags.`{_PARENT}` = '{run.info.run_id}'"):
-                self.end_run(trial.info.run_id, "KILLED")
-            self.end_run(run.info.run_id, "KILLED")
+            trials = self._search(f"{running} and tags.`{_PARENT}` = '{run.info.run_id}'")
+            for one in [*trials, run]:
+                self.tag(one.info.run_id, {_OUTCOME: _KILLED})
+                self.end_run(one.info.run_id, "KILLED")
         return len(found)
 
     @mlflow_errors("destroying a run")
@@ -278,6 +284,10 @@ class NightRuns:
         metrics = [Metric(k, float(v), at, step) for k, v, step in points if v == v]  # noqa: PLR0124
         for first in range(0, len(metrics), _BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
+
+
+def _killed(run: Run) -> bool:
+    return bool(run.data.tags.get(_OUTCOME) == _KILLED)
 
 
 def _quotable(text: str) -> str:

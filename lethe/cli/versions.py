@@ -22,12 +22,13 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
     One screen: champion, challenger, solution and data versions, the register's position, and how
     many requests are open, due or overdue. And the safe set: what a rollback could go to. Exits 1
-    if a request is overdue.
+    if a request is overdue, or the last night was killed.
     """
     from lethe.desk.reviewing import status as look
 
     found = look(workspace)
-    return {**found, "text": _screen(found), "exit_code": int(found["requests"]["overdue"] > 0)}
+    amiss = found["requests"]["overdue"] > 0 or found["night_killed"]
+    return {**found, "text": _screen(found), "exit_code": int(amiss)}
 
 
 def _screen(found: dict[str, Any]) -> str:
@@ -44,6 +45,8 @@ def _screen(found: dict[str, Any]) -> str:
     lines.append(f"register at position {found['register_position']}; requests: {asked}")
     if found["evidence_page"]:
         lines.append(f"evidence of the requests closed last: {found['evidence_page']}")
+    if found["night_killed"]:
+        lines.insert(0, "the last night was killed: `lethe night` takes it up again")
     if late := warning(found["requests"]["overdue"]):
         lines.insert(0, late)
     hidden = found["suppressed"]
@@ -56,7 +59,7 @@ def _screen(found: dict[str, Any]) -> str:
     if found["unfinished_promotions"]:
         lines.append("a promotion was cut off; the next night ends it")
     if found["night_under_way"]:
-        lines.append("a night is under way, or was killed; the next one takes it up")
+        lines.append("a night is under way")
     if found["versions"]:
         headings = list(found["versions"][0])
         rows = [[entry[name] for name in headings] for entry in found["versions"]]

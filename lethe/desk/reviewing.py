@@ -12,6 +12,7 @@ from lethe.estate.outward import suppression
 from lethe.estate.workspace import Workspace
 from lethe.nights import judging
 from lethe.nights.desk import Desk
+from lethe.nights.frame import end_killed
 from lethe.reports.evidence import newest_page
 from lethe.reports.requests import counts
 from lethe.stages import opening
@@ -21,9 +22,11 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """Champion, challenger, versions, data versions, register head and requests, in one screen.
 
     `safe_set` are the versions that a rollback could go to, as far as that shows without a fit;
-    `unsafe` tells for each other version why not.
+    `unsafe` tells for each other version why not. Changes nothing, but that the MLflow runs of what
+    was killed are ended.
     """
     desk = Desk.open(workspace, opening.open_params(workspace))
+    killed = end_killed(workspace, desk.params)
     head = desk.register.check_chain(opening.newest_known(workspace))
     standing, champion = desk.register.standing(), desk.champion()
     against = {
@@ -64,7 +67,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "suppressed": _suppressed(desk),
         "notices_waiting": sum(1 for _ in workspace.outbox.glob("*.json")),
         "unfinished_promotions": len(desk.register.open_intents()),
-        "night_under_way": workspace.journal.is_file(),
+        "night_under_way": workspace.journal.is_file() and not killed,
+        "night_killed": killed,
     }
 
 

@@ -167,9 +167,11 @@ def serve_ui(workspace: Workspace, port: int) -> None:
     if workspace.tracking_uri().startswith("http"):
         raise BadConfiguration(f"MLflow's server is at {workspace.tracking_uri()}")
     command = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or "mlflow"
+    from lethe.nights.frame import end_killed
     from lethe.stages import opening
 
     params = opening.open_params(workspace)
+    end_killed(workspace, params)
     runs = opening.open_solutions(workspace, params).runs
     listed = f"{runs.arrange(params.promotion.metric)}&workflowType=machine_learning"
     address = f"http://127.0.0.1:{port}/{listed}"

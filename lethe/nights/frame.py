@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters import dvc_commands
+from lethe.adapters.night_runs import EXPERIMENT
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import locked, read_json, write_bytes, write_json
 from lethe.errors import Busy
@@ -70,7 +71,7 @@ class Night:
         """
         if (self.noted("data_version") or data_version) != data_version:
             runs = opening.open_solutions(self.workspace, self.params()).runs
-            runs.end_run(self.run, "KILLED")
+            runs.end_killed(self.name)
             self.note(run=runs.open_night(f"{self.name} on {data_version[:8]}", {}))
         self.note(data_version=data_version)
 
@@ -104,10 +105,12 @@ def under_way(folder: str) -> Iterator[Night]:
             write_json(workspace.journal, noted)
         runs = opening.open_solutions(workspace, params).runs
         with contextlib.suppress(Busy), apart(workspace, "", 0.0):
-            runs.end_killed_experiments()
+            runs.end_killed(EXPERIMENT)
         if "run" not in noted:
             noted["run"] = runs.open_night(noted["name"], {})
             write_json(workspace.journal, noted)
+        elif resumed:
+            runs.reopen(noted["run"])
         night = Night(str(workspace.root), noted["name"], int(noted["started"]), resumed)
         failure: BaseException | None = None
         try:
@@ -122,6 +125,28 @@ def under_way(folder: str) -> Iterator[Night]:
             runs.end_as(night.run, failure)
             workspace.journal.unlink()
             _wipe(workspace)
+
+
+def end_killed(workspace: Workspace, params: Params) -> bool:
+    """End in MLflow what was killed; whether a night was, and waits to be taken up.
+
+    A process that lives holds the lock of its kind, and the kernel frees that at its death: what is
+    under way is left alone, and nothing begins meanwhile. Journal and folders stay for the next
+    night, and nothing is opened where nothing was killed.
+
+    Raises:
+        StoreUnavailable: MLflow's store.
+    """
+    places, killed = workspace.state / "experiments", False
+    runs = opening.open_solutions(workspace, params).runs
+    if workspace.journal.is_file():
+        with contextlib.suppress(Busy), locked(workspace.night_lock, 0.0):
+            if killed := workspace.journal.is_file():  # it can have ended while we looked
+                runs.end_killed(read_json(workspace.journal)["name"])
+    if any(path.is_dir() for path in places.glob("*")):
+        with contextlib.suppress(Busy), locked(places / "lock", 0.0):
+            runs.end_killed(EXPERIMENT)
+    return killed
 
 
 def _wipe(workspace: Workspace) -> None:

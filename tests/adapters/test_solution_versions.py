@@ -180,14 +180,16 @@ def test_a_killed_experiment_and_its_trial_are_ended_and_nights_are_not(
         patch.setattr(runs.client, "set_terminated", dies)
         with pytest.raises(Killed):
             runs.log_trial(dead, "als", 0, params={}, values={}, state="complete", duration=1.0)
-    assert runs.end_killed_experiments() == 1
-    assert runs.end_killed_experiments() == 0
+    assert runs.end_killed("experiment ") == 1
+    assert runs.end_killed("experiment ") == 0
     found = {run.info.run_id: run for run in real.client.search_runs([runs.experiment_id])}
     assert [found[run].info.status for run in (night, done, dead)] == [
         "RUNNING", "FINISHED", "KILLED",
     ]  # fmt: skip
     [trial] = [run for run in found.values() if run.info.run_name == "als 0"]
     assert trial.info.status == "KILLED"
+    assert {found[dead].data.tags["outcome"], trial.data.tags["outcome"]} == {"killed"}
+    assert "outcome" not in found[night].data.tags
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import compare
-from lethe.nights.frame import apart
+from lethe.nights.frame import apart, end_killed
 from lethe.nights.saying.events import say
 from lethe.nights.tuning import TRIAL_FACTS, Window
 from lethe.params import Params
@@ -54,6 +54,7 @@ def compare_runs(
     """
     settle(workspace)
     params, digest = chosen(workspace, overrides, data_version)
+    end_killed(workspace, params)
     settings = [_setting(workspace, params, run) for run in asked]
     if settings[0].recipe == settings[1].recipe and (
         settings[0].hyperparameters == settings[1].hyperparameters

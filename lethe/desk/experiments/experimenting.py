@@ -59,7 +59,7 @@ def _run(  # noqa: PLR0913
     overrides: Sequence[str],
 ) -> dict[str, Any]:
     runs = opening.open_solutions(workspace, params).runs
-    runs.end_killed_experiments()
+    runs.end_killed(EXPERIMENT)
     title = f"{EXPERIMENT}{name}"
     # Two that begin within one second are two: nobody takes an experiment up again.
     once = f"{title} {secrets.token_hex(4)}"
