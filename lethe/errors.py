@@ -7,6 +7,7 @@
     │   └── TooFewInteractions        less data than a training may start from
     ├── BadInput                   2  what came in cannot be used
     │   ├── BadFile                   names the file, the row and the rule
+    │   ├── FilesRefused              landed files were; everything else was done
     │   ├── BadRequest                a request of rights that cannot be entered
     │   └── BadConfiguration          params.yaml, a key, a workspace
     │       ├── WrongKey              a key whose fingerprint is not the recorded one
@@ -75,6 +76,10 @@ class BadFile(BadInput):
         where = f"{file}" if row is None else f"{file}, row {row}"
         super().__init__(f"{where}: {rule}")
         self.file, self.rule, self.row = file, rule, row
+
+
+class FilesRefused(BadInput):
+    """A night did all it had to, but for landed files that were refused whole."""
 
 
 class BadRequest(BadInput):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lethe.adapters.packing.connecting import at_server, mlflow_errors
 from lethe.adapters.packing.destroying import hard_deleting, remove_files
-from lethe.errors import BadConfiguration, BadInput, RefusedByGate, StoreUnavailable
+from lethe.errors import BadConfiguration, BadInput, FilesRefused, RefusedByGate, StoreUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -224,12 +224,12 @@ class NightRuns:
     def end_as(self, run_id: str, failure: BaseException | None) -> None:
         """End a run as whatever stopped it says.
 
-        A refusal by a gate is an answer: FINISHED, with the tag `outcome` "refused". Another error
-        is FAILED, an interruption KILLED.
+        A refusal by a gate is an answer: FINISHED, with the tag `outcome` "refused". A night that
+        only refused files keeps its outcome. Another error is FAILED, an interruption KILLED.
         """
         if isinstance(failure, RefusedByGate):
             self.tag(run_id, {_OUTCOME: "refused"})
-        elif failure is not None:
+        elif failure is not None and not isinstance(failure, FilesRefused):
             self.end_run(run_id, "FAILED" if isinstance(failure, Exception) else "KILLED")
             return
         self.end_run(run_id)

@@ -14,7 +14,7 @@ from typing import Any
 from lethe.adapters.packing import model_folder
 from lethe.adapters.studies import TrialRecord
 from lethe.durable import read_json, sha256_file, sha256_json, write_json
-from lethe.errors import BadInput, LetheError, VerificationRefused
+from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
@@ -283,11 +283,11 @@ def conclude(
 
     Raises:
         LetheError: the refusal or failure of a step.
-        BadInput: all went well, but a landed file was refused whole.
+        FilesRefused: all went well, but a landed file was refused whole.
     """
     refused = (told.get("purge") or {}).get("intake", {}).get("files_refused", {})
     if refused and failure is None:
-        failure = BadInput(
+        failure = FilesRefused(
             f"{sum(refused.values())} landed files were refused and lie in data/quarantine "
             f"({'; '.join(sorted(refused))}); everything else was done"
         )

@@ -14,14 +14,12 @@ from lethe.durable import sha256_file
 from lethe.errors import (
     BadConfiguration,
     BadInput,
+    FilesRefused,
     RecipeFailed,
     StoreUnavailable,
     VerificationRefused,
 )
-from lethe.solutions.factors import (
-    artifact_digest,
-    read_solution,
-)
+from lethe.solutions.factors import artifact_digest, read_solution
 from tests.adapters.place import NAME, USERS, solution, stored
 from tests.fakes.solution_versions import FakeSolutionVersions
 from tests.kills import Killed
@@ -153,6 +151,7 @@ def test_a_run_ends_as_what_stopped_it_and_a_refusal_is_an_answer(real: Solution
     ends = [
         (None, "FINISHED", None),
         (VerificationRefused("version 1 is REFUSED", ()), "FINISHED", "refused"),
+        (FilesRefused("1 landed files were refused"), "FINISHED", None),
         (RecipeFailed("no trial completed"), "FAILED", None),
         (ValueError(), "FAILED", None),
         (KeyboardInterrupt(), "KILLED", None),

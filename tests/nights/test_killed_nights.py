@@ -55,6 +55,7 @@ def undisturbed(eve: Saved, warm: Warm) -> dict[str, Any]:
     assert night.exit_status() == REFUSED_A_FILE, night.progress()
     facts = outcome(place)
     assert facts["champion"] == 2
+    assert facts["runs"]["nights"] == [("FINISHED", 2)]
     assert facts["removed"][0] > 0
     assert facts["told"]["intake"]["rows_new"] > 0
     assert facts["told"]["purge"]["rows"] == facts["removed"][0] + facts["removed"][1]

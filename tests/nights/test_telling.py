@@ -16,7 +16,7 @@ from lethe.adapters.studies import TrialRecord
 from lethe.cli import printing
 from lethe.durable import canonical_json
 from lethe.errors import (
-    BadInput,
+    FilesRefused,
     PromotionRefused,
     RecipeFailed,
     StoreUnavailable,
@@ -165,7 +165,7 @@ def test_the_night_ends_with_its_failure_before_the_refused_files() -> None:
     steps.conclude({}, None)
     steps.conclude({"purge": {"intake": {"files_refused": {}}}}, None)
     refused = {"purge": {"intake": {"files_refused": {"zero bytes": 2, "a column is missing": 1}}}}
-    with pytest.raises(BadInput, match=r"3 landed files .*\(a column is missing; zero bytes\)"):
+    with pytest.raises(FilesRefused, match=r"3 landed files .*\(a column is missing; zero bytes\)"):
         steps.conclude(refused, None)
     with pytest.raises(RecipeFailed):
         steps.conclude(refused, RecipeFailed("no"))
