@@ -100,6 +100,7 @@ bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
 	@$(MEASURE) benchmarks.recommending
 	@$(MEASURE) benchmarks.data_path 1000000 10000000 100000000
 	@$(MEASURE) benchmarks.history 10000000
+	@$(MEASURE) benchmarks.forgetting
 	@$(MEASURE) benchmarks.scan
 	@$(MEASURE) benchmarks.shortened
 	@$(MEASURE) benchmarks.knobs

@@ -60,19 +60,20 @@ def shop(root: Path, rows: int, trials: int) -> None:
         [LETHE, "--workspace", str(root), "sample", *map(str, size)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    for name, before, after in (
-        ("params.yaml", "  trials: 8 ", f"  trials: {trials} "),
-        ("dvc.yaml", "python -m lethe.stages", f"bash {root.parent / 'stage.sh'}"),
-    ):
-        path = root / name
-        text = path.read_text(encoding="utf-8")
-        assert before in text, f"{name} has changed"
-        path.write_text(text.replace(before, after), encoding="utf-8")
+    replaced(root / "params.yaml", "  trials: 8 ", f"  trials: {trials} ")
+
+
+def replaced(path: Path, before: str, after: str) -> None:
+    """Write `after` in a file wherever `before` stood."""
+    text = path.read_text(encoding="utf-8")
+    assert before in text, f"{path.name} has changed"
+    path.write_text(text.replace(before, after), encoding="utf-8")
 
 
 def measured(root: Path) -> Measured:
     """One night in the workspace, and the bare script after it."""
     # A stage's command here also leaves the stage's seconds.
+    replaced(root / "dvc.yaml", "python -m lethe.stages", f"bash {root.parent / 'stage.sh'}")
     stages, spent = root.parent / "stages.txt", root.parent / "spent.json"
     (root.parent / "stage.sh").write_text(
         f'begin=$(date +%s.%N)\npython -m lethe.stages "$1"\ncode=$?\n'
