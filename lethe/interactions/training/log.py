@@ -13,6 +13,8 @@ from lethe.interactions.columns import TIMESTAMP_LIMIT
 from lethe.interactions.sorting import in_order
 from lethe.interactions.training.splits import Ints, Longs, Rows, present
 
+_FEW = 256  # weights
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Log:
@@ -41,19 +43,24 @@ class Log:
         return theirs[self.user]
 
     def ordered(self) -> Log:
-        """Names ascending and every one in use; rows by time, user, item and weight."""
+        """Names ascending and every one in use; rows by time, user, item and weight.
+
+        This log is used up: the answer lies in its columns.
+        """
         log = self.named()
         start, weights = log.timestamp.min(initial=TIMESTAMP_LIMIT), np.unique(log.weight)
-        level = np.searchsorted(weights, log.weight).astype(np.int32)  # few, and so few bits
-        rows = (log.timestamp - start, log.user, log.item, level)
-        timestamp, user, item, weight = in_order(rows)
+        level = np.zeros(len(log.weight), np.uint8 if len(weights) <= _FEW else np.uint32)
+        for place, weight in enumerate(weights[1:].tolist(), 1):
+            level[log.weight == weight] = place
+        timestamp = np.subtract(log.timestamp, start, out=log.timestamp)
+        timestamp, user, item, level = in_order([timestamp, log.user, log.item, level])
         timestamp += start
-        return Log(log.users, log.items, user, item, timestamp, weights[weight])
+        return Log(log.users, log.items, user, item, timestamp, weights[level])
 
     def named(self) -> Log:
         """Names ascending and every one in use; rows in the order that they have.
 
-        Rows that are ordered stay so.
+        Rows that are ordered stay so. This log is used up: the answer lies in its columns.
         """
         users, user = _ascending(self.users, self.user)
         items, item = _ascending(self.items, self.item)
@@ -66,4 +73,5 @@ def _ascending(names: list[str], codes: Ints) -> tuple[list[str], Ints]:
     order = pc.sort_indices(texts)
     place = np.full(len(names), -1, dtype=np.int32)
     place[used[order.to_numpy()]] = np.arange(len(used), dtype=np.int32)
-    return texts.take(order).to_pylist(), place[codes]
+    np.take(place, codes, out=codes, mode="clip")  # without a second column beside this one
+    return texts.take(order).to_pylist(), codes

@@ -76,6 +76,8 @@ class SnapshotRules(BaseModel):
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _NOBODY = pa.array([], _NAME)
+_AT_ONCE = 2_000_000
+"""Names, of which many are one user's, that wait to be made one list (some 80 MB)."""
 _NO_WEIGHT = np.empty(0, np.int32)
 
 
@@ -152,9 +154,14 @@ def _gather(
         few = None if kept.all() else pa.array(kept)
         for name, column in ((USER, people), (ITEM, goods)):
             parts[name].append(column if few is None else column.filter(few))
+            if sum(len(part.dictionary) for part in parts[name]) > _AT_ONCE:
+                parts[name] = [_united(parts[name])]
         numbers[TIMESTAMP].append(table[TIMESTAMP].to_numpy()[kept])
         numbers["weight"].append(weight[kept])
-    (users, user), (items, item) = (_codes(parts.pop(name)) for name in (USER, ITEM))
+    (users, user), (items, item) = (
+        (column.dictionary.to_pylist(), column.indices.to_numpy().copy())
+        for column in (_united(parts.pop(name)) for name in (USER, ITEM))
+    )
     times, weights = (np.concatenate(numbers.pop(name)) for name in (TIMESTAMP, "weight"))
     return Log(users, items, user, item, times, weights), len(seen - canaries)
 
@@ -172,12 +179,11 @@ def _weights(types: Any, rules: SnapshotRules) -> Ints:
     return np.array([round(weight * MILLIONTHS) for weight in weights], dtype=np.int32)
 
 
-def _codes(parts: list[Any]) -> tuple[list[str], Ints]:
-    """The texts of dictionary arrays and each row's place among them; `parts` is emptied."""
-    column = pa.chunked_array(parts, _NAME).unify_dictionaries()
+def _united(parts: list[Any]) -> Any:
+    """Dictionary arrays as one; `parts` is emptied."""
+    column = pa.chunked_array(parts, _NAME)
     parts.clear()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
-    return column.chunk(0).dictionary.to_pylist(), codes
+    return column.unify_dictionaries().combine_chunks()
 
 
 def _without_rare(log: Log, rules: SnapshotRules, dropped: Counter[str], canaries: Set[str]) -> Log:

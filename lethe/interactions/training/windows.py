@@ -155,8 +155,8 @@ class TrainingSet:
     ) -> sparse.csr_matrix:
         """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
         sums = sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
-        capped = np.minimum(sums.data, round(self.maximum_weight * MILLIONTHS))
-        data = (capped / MILLIONTHS).astype(np.float32)
+        np.minimum(sums.data, round(self.maximum_weight * MILLIONTHS), out=sums.data)
+        data = (sums.data / MILLIONTHS).astype(np.float32)
         return sparse.csr_matrix(
             (data, sums.indices.astype(np.int32), sums.indptr.astype(np.int32)), shape=shape
         )
