@@ -35,7 +35,10 @@ def one_array(column: pa.ChunkedArray) -> c.Array:
 
 
 def fold(table: pa.Table) -> pa.Table:
-    """A table in schema INTERACTIONS, texts as dictionaries or not, as a folded table."""
+    """A table in schema INTERACTIONS, texts as dictionaries or not, as a folded table.
+
+    -0.0 becomes 0.0, its equal.
+    """
     columns = {}
     for name in table.column_names:
         column = one_array(table.column(name))
@@ -43,7 +46,7 @@ def fold(table: pa.Table) -> pa.Table:
             continue
         if name in TEXTS and column.type != _TEXT:
             column = column.dictionary_encode()
-        columns[name] = column
+        columns[name] = pc.add(column, 0.0) if name == c.EVENT_VALUE else column
     return pa.table(columns)
 
 

@@ -145,10 +145,7 @@ def conforming(table: pa.Table) -> pa.Table:
     time = table.column(c.TIMESTAMP)
     wrong = mask(pc.or_(pc.less(time, 0), pc.greater_equal(time, c.TIMESTAMP_LIMIT)))
     if c.EVENT_VALUE in table.column_names:
-        value = table.column(c.EVENT_VALUE)
-        wrong = wrong | mask(pc.invert(pc.is_finite(value)))
-        place = table.column_names.index(c.EVENT_VALUE)
-        table = table.set_column(place, c.EVENT_VALUE, pc.add(value, 0.0))
+        wrong |= mask(pc.invert(pc.is_finite(table.column(c.EVENT_VALUE))))
     if wrong.any():
         raise BadInput(f"{int(wrong.sum())} interactions with a time or value out of range")
     return table
