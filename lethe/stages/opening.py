@@ -171,5 +171,5 @@ def rows_by_user(store: ShardStore, census: Census | None = None) -> Counter[str
     attributes = store.attributes("users")
     if attributes is not None:
         found.update(dict.fromkeys(attributes[USER].to_pylist(), 0))
-    found.update((census or store.census()).users)
+    found.update((census or store.census(items=False)).users)
     return found

@@ -36,9 +36,10 @@ def training(workspace: Workspace, params: Params) -> SnapshotReceipt:
     register = opening.open_register(workspace, params)
     register.check_chain(known=head)
     standing = register.standing(upto=head.position)
+    present = opening.rows_by_user(store) if standing.excluded else ()
     receipt = build(
         store,
-        excluded_pseudonyms(opening.rows_by_user(store), standing, keys),
+        excluded_pseudonyms(present, standing, keys),
         params.training,
         workspace.training,
         head.position,

@@ -52,17 +52,24 @@ class Census:
     uncounted: Set[str] = field(default=frozenset(), repr=False)
 
     @classmethod
-    def of(cls, buckets: Iterable[Sequence[Path]], uncounted: Set[str] = frozenset()) -> Census:
-        """Read the shards, given bucket by bucket.
+    def of(
+        cls,
+        buckets: Iterable[Sequence[Path]],
+        uncounted: Set[str] = frozenset(),
+        *,
+        items: bool = True,
+    ) -> Census:
+        """Read the shards, given bucket by bucket; without `items` none is looked at.
 
         Raises:
             ArtifactCorrupt: names a shard that cannot be read.
         """
         census, out = cls(uncounted=uncounted), pa.array(sorted(uncounted), pa.string())
+        columns = (c.USER, c.ITEM) if items else (c.USER,)
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            for users, items in threads.map(lambda paths: _by_name(paths, out), buckets):
-                census.users.update(users)
-                census.items.update(items)
+            for found in threads.map(lambda paths: _by_name(paths, columns, out), buckets):
+                for counter, rows in zip((census.users, census.items), found, strict=False):
+                    counter.update(rows)
         return census
 
     def remove(self, rows: pa.Table) -> None:
@@ -76,6 +83,11 @@ class Census:
             rows = rows.filter(pc.invert(out))
         self.items.subtract(dict(_counted(rows[c.ITEM])))
 
+    def holds(self, rows: int, uncounted: Set[str]) -> bool:
+        """Whether it may be of `rows` rows in all, and counts as it would with these left out."""
+        whole = self.users.total() == rows and self.items.total() == self.counts().rows
+        return whole and self.uncounted == uncounted
+
     def counts(self) -> Counts:
         """Of those who are counted."""
         theirs = {name: rows for name, rows in self.users.items() if name not in self.uncounted}
@@ -83,15 +95,17 @@ class Census:
         return Counts(sum(theirs.values()), len(theirs), items)
 
 
-def _by_name(paths: Sequence[Path], out: pa.Array) -> tuple[dict[str, int], dict[str, int]]:
+def _by_name(paths: Sequence[Path], columns: Sequence[str], out: pa.Array) -> list[dict[str, int]]:
     """Rows by user, and by item of whoever is not in `out`, of one bucket's shards."""
-    table = together([read_folded(path, (c.USER, c.ITEM)) for path in paths])
-    users, items = (one_array(table.column(name)) for name in (c.USER, c.ITEM))
-    user, item = users.indices.to_numpy(), items.indices.to_numpy()
-    if len(out):
-        counted = ~mask(pc.is_in(users.dictionary, value_set=out))
-        item = item[counted[user]]
-    return _named(users.dictionary, user), _named(items.dictionary, item)
+    table = together([read_folded(path, columns) for path in paths])
+    users, *others = (one_array(table.column(name)) for name in columns)
+    user = users.indices.to_numpy()
+    found = [_named(users.dictionary, user)]
+    for column in others:
+        counted = ~mask(pc.is_in(users.dictionary, value_set=out))[user]
+        codes = column.indices.to_numpy()
+        found.append(_named(column.dictionary, codes[counted] if len(out) else codes))
+    return found
 
 
 def _named(names: pa.Array, codes: Any) -> dict[str, int]:

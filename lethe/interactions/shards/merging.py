@@ -6,6 +6,7 @@ form in which a table is written, so that equal content is equal bytes.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -152,14 +153,20 @@ def distinct(table: pa.Table) -> pa.Table:
     return distinct_rows(fold(table)).table()
 
 
-def parted(path: Path, people: c.Array) -> tuple[pa.Table, pa.Table] | None:
-    """A file's rows: these people's, and everybody else's. None if it holds none of theirs."""
-    users = one_array(read_folded(path, (c.USER,)).column(0))
-    theirs = mask(pc.is_in(users.dictionary, value_set=people))[users.indices.to_numpy()]
+def parted(table: pa.Table, people: c.Array) -> tuple[pa.Table, pa.Table] | None:
+    """A table's rows: these people's, and everybody else's. None if it holds none of theirs."""
+    theirs = mask(pc.is_in(table.column(c.USER), value_set=people).combine_chunks())
     if not theirs.any():
         return None
-    table = read_table(path)
-    return table.filter(pa.array(theirs)), table.filter(pa.array(~theirs))
+    ends = [0, *(np.flatnonzero(theirs[1:] != theirs[:-1]) + 1).tolist(), len(theirs)]
+    # A person's rows lie side by side: what is between them is copied as a piece.
+    pieces = [
+        table.slice(start, end - start)
+        for start, end in itertools.pairwise(ends)
+        if not theirs[start]
+    ]
+    others = pa.concat_tables(pieces) if pieces else table.slice(0, 0)
+    return table.filter(pa.array(theirs)), others
 
 
 class Writing:

@@ -142,10 +142,10 @@ class ShardStore:
         buckets = set(buckets_of(gone, self.buckets).tolist())
         shards = [path for path in self._shards() if int(path.stem[1:]) in buckets]
         people = list(self.root.glob("users.parquet"))
-        rows, described, rewritten = Counter[str](), set[str](), 0
+        rows, described, rewritten, paths = Counter[str](), set[str](), 0, [*shards, *people]
         with Writing(write_table) as writing:
-            for path in (*shards, *people):
-                if (found := parted(path, gone)) is None:
+            for path, table in zip(paths, read_ahead(paths, None, read_table), strict=True):
+                if (found := parted(table, gone)) is None:
                     continue
                 theirs, others = found
                 writing.put(path, others)
@@ -180,10 +180,10 @@ class ShardStore:
         """
         return read_ahead(self._shards(), columns, read_folded if folded else read_table)
 
-    def census(self, uncounted: Set[str] = frozenset()) -> Census:
-        """Rows by user and by item of what is here now, sealed or not."""
+    def census(self, uncounted: Set[str] = frozenset(), *, items: bool = True) -> Census:
+        """Rows by user, and by item if asked for, of what is here now, sealed or not."""
         buckets = [self._shards(bucket) for bucket in range(self.buckets)]
-        return Census.of([paths for paths in buckets if paths], uncounted)
+        return Census.of([paths for paths in buckets if paths], uncounted, items=items)
 
     def counts(self, without: Set[str] = frozenset()) -> Counts:
         """Count what is here now, sealed or not, `without` some pseudonyms."""
@@ -215,8 +215,7 @@ class ShardStore:
             }
             for path in self._files()
         }
-        told = (census.uncounted, census.users.total()) if census is not None else None
-        if census is None or told != (uncounted, self.rows()):
+        if census is None or not census.holds(self.rows(), uncounted):
             census = self.census(uncounted)
         counts = census.counts()
         manifest = {

@@ -46,13 +46,14 @@ def test_a_census_that_hears_of_a_purge_is_one_taken_after_it(
     assert store.manifest() == sealed
 
 
-@pytest.mark.parametrize("stale", [Census(), "before the purge", "others apart"])
+@pytest.mark.parametrize("stale", [Census(), "before the purge", "others apart", "no items"])
 def test_a_census_that_is_not_of_these_rows_is_not_believed(
     tmp_path: Path, stale: Census | str
 ) -> None:
     store = ShardStore(tmp_path)
     store.append(table([row(1, "a"), row(2, "b"), row(2, "c")]))
-    census = store.census(names({1}) if stale == "others apart" else frozenset())
+    apart = names({1}) if stale == "others apart" else frozenset()
+    census = store.census(apart, items=stale != "no items")
     if stale == "before the purge":
         store.purge(names({1}))
     store.seal(1, "head", census=census if isinstance(stale, str) else stale)
