@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,11 @@ _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"  # what a worker, or `serve`, tell
 
 @contextlib.contextmanager
 def living(folder: str) -> Iterator[None]:
-    """Be known as alive during the block; before it, tell Prefect of the runs that are not."""
+    """Be known as alive during the block; before it, tell Prefect of the runs that are not.
+
+    One that a worker or `lethe serve` started ends when that says so, not by Ctrl-C in its terminal
+    as well: a second signal would cut off the end in order.
+    """
     from prefect.runtime import flow_run
 
     number = flow_run.get_id()
@@ -46,10 +52,23 @@ def living(folder: str) -> Iterator[None]:
             if os.environ.get(_STARTED_BY_A_WORKER):
                 handle.write(str(os.getpid()))
                 handle.flush()
+                held.enter_context(_not_interrupted())
         try:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _not_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def clear(workspace: Workspace) -> int:

@@ -75,6 +75,11 @@ def family(process: Process) -> list[Process]:
     return [process, *_below(process)] if process.lives() else []
 
 
+def children(process: Process) -> list[Process]:
+    """Those that a process started itself and that live."""
+    return [Process(pid, born) for pid in _parents().get(process.pid, ()) if (born := _born(pid))]
+
+
 def written(file: Path) -> dict[str, Process]:
     """The processes that were written down, by name."""
     found = read_json(file) if file.is_file() else {}
@@ -98,18 +103,23 @@ def _born(pid: int) -> int | None:
 
 def _below(process: Process) -> list[Process]:
     """All that a process started and that still has it above, in any depth."""
+    found, waiting, parents = [], [process.pid], _parents()
+    while waiting:
+        below = parents.get(waiting.pop(), [])
+        waiting += below
+        found += [Process(pid, born) for pid in below if (born := _born(pid)) is not None]
+    return found
+
+
+def _parents() -> dict[int, list[int]]:
+    """The ids of those that each process started, by its id."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
             text = (entry / "stat").read_text(encoding="ascii", errors="replace")
             above = int(text.rpartition(")")[2].split()[1])
             parents.setdefault(above, []).append(int(entry.name))
-    found, waiting = [], [process.pid]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        waiting += children
-        found += [Process(pid, born) for pid in children if (born := _born(pid)) is not None]
-    return found
+    return parents
 
 
 def _send(process: Process, what: signal.Signals) -> None:
