@@ -94,7 +94,7 @@ bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/be
 
 bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
 	@$(BIN)/python benchmarks/night.py
-	@$(MEASURE) benchmarks.orchestration 1000000 10000000
+	@$(MEASURE) benchmarks.orchestration
 	@$(BIN)/python benchmarks/nights.py
 	@$(MEASURE) benchmarks.evaluation
 	@$(MEASURE) benchmarks.recommending

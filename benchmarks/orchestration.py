@@ -31,7 +31,7 @@ from benchmarks.whose import DVC, FITS, MLFLOW, OPTUNA, PREFECT, PROOF, PURGE, R
 
 ROOT = Path(__file__).resolve().parent.parent
 LETHE = str(Path(sys.executable).with_name("lethe"))
-DAYS, ROWS_A_SHOPPER, SHOPPERS_AN_ITEM = 240, 116, 2.5
+DAYS, ROWS_A_SHOPPER, SHOPPERS_AN_ITEM, MOST_ITEMS = 240, 124, 2.5, 4_000
 OWNERS = (FITS, PREFECT, DVC, MLFLOW, OPTUNA, PURGE, PROOF, REPORT, REST)
 TOOLS = (PREFECT, DVC, MLFLOW, OPTUNA)
 
@@ -55,7 +55,8 @@ def shop(root: Path, rows: int, trials: int) -> None:
     """A workspace with a generated shop of about `rows` interactions landed."""
     subprocess.run([LETHE, "init", str(root)], check=True, stdout=subprocess.DEVNULL)
     users = max(50, rows // ROWS_A_SHOPPER)
-    size = ("--days", DAYS, "--users", users, "--items", max(20, int(users / SHOPPERS_AN_ITEM)))
+    items = min(max(20, int(users / SHOPPERS_AN_ITEM)), MOST_ITEMS)
+    size = ("--days", DAYS, "--users", users, "--items", items)
     subprocess.run(
         [LETHE, "--workspace", str(root), "sample", *map(str, size)],
         check=True, stdout=subprocess.DEVNULL,

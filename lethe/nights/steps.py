@@ -6,13 +6,14 @@ digests, counts, hyper-parameters. Never rows, never ids.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lethe.adapters.packing import model_folder
-from lethe.adapters.studies import TrialRecord
+from lethe.adapters.studies import TrialRecord, import_ahead
 from lethe.durable import read_json, sha256_file, sha256_json, write_json
 from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
@@ -60,6 +61,8 @@ def _canaries(night: Night) -> None:
 
 def purge(night: Night) -> dict[str, Any]:
     """Steps 1 and 2: rows in, erased users out."""
+    if any(night.workspace.landing.iterdir()) or _last(night) is None:
+        threading.Thread(target=import_ahead, daemon=True).start()  # there is something to learn
     done = reproducing.purge(night.workspace, night.name)
     if done["purge"]:
         new, out = done["intake"]["rows_new"], done["purge"]

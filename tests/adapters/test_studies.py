@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,29 @@ def test_no_space_and_no_budget_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration):
         studies.tune(tmp_path / "o.db", "s", {}, hill, trials=1, minutes=None, seed=1)
     assert StudyRules().random_trials >= 1
+
+
+def test_what_a_study_needs_is_imported_ahead_and_without_that_only_where_it_is_needed(
+    tmp_path: Path,
+) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from lethe.adapters.studies import TrialScore, import_ahead, tune
+        from lethe.solutions.recipes import Dimension
+
+        space = {"x": Dimension(kind="float", low=0.0, high=1.0)}
+        score = lambda values, report: TrialScore(values["x"])
+        tune(Path(sys.argv[1]), "few", space, score, trials=2, minutes=None, seed=1)
+        print("sklearn" in sys.modules)
+        import_ahead()
+        print("sklearn" in sys.modules)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "studies.db")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True"]

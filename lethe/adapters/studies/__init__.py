@@ -1,5 +1,6 @@
 """One Optuna study per recipe: the only package that knows optuna."""
 
+from lethe.adapters.studies.importances import import_ahead
 from lethe.adapters.studies.records import (
     ITERATIONS,
     Objective,
@@ -24,5 +25,6 @@ __all__ = [
     "TrialRecord",
     "TrialScore",
     "forget",
+    "import_ahead",
     "tune",
 ]
