@@ -156,10 +156,12 @@ class TrainingSet:
         """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
         sums = sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
         np.minimum(sums.data, round(self.maximum_weight * MILLIONTHS), out=sums.data)
-        data = (sums.data / MILLIONTHS).astype(np.float32)
-        return sparse.csr_matrix(
-            (data, sums.indices.astype(np.int32), sums.indptr.astype(np.int32)), shape=shape
+        data = np.empty(len(sums.data), np.float32)  # divided in float64, without a column of it
+        np.divide(sums.data, MILLIONTHS, out=data, dtype=np.float64, casting="unsafe")
+        indices, indptr = (
+            part.astype(np.int32, copy=False) for part in (sums.indices, sums.indptr)
         )
+        return sparse.csr_matrix((data, indices, indptr), shape=shape)
 
     def _features(self, key: str, known: Longs) -> Features | None:
         """One-hot rows of `known`; a category that none of them carries does not exist."""
