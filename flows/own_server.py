@@ -8,6 +8,7 @@ it comes up while the command imports its tools. `python -m flows.own_server` is
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -51,10 +52,6 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
         child = _started(its_end, password)
         its_end.close()
         try:
-            with line.makefile("r", encoding="ascii") as told:
-                port = told.readline().strip()
-            if not port.isdigit():
-                raise OutsideFailure("Prefect's server did not start")
             with importing():  # it imports the same meanwhile, on another core
                 from prefect.settings import (
                     PREFECT_API_AUTH_STRING,
@@ -66,6 +63,10 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
             if get_current_settings().api.url is not None:  # in a profile, or a file of settings
                 yield lambda: None
                 return
+            with line.makefile("r", encoding="ascii") as told:
+                port = told.readline().strip()
+            if not port.isdigit():
+                raise OutsideFailure("Prefect's server did not start")
             address = f"http://{_HOST}:{port}/api"
             ours = {
                 PREFECT_API_URL: address,
@@ -88,7 +89,7 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
 
 def _configured() -> bool:
     """Whether Prefect is known to be configured for a server, without importing it for that."""
-    if _API in os.environ:
+    if os.environ.get(_API):
         return True
     if "prefect" not in sys.modules:
         return False
@@ -137,6 +138,7 @@ def _tell_all() -> None:
     """Wait for what is on its way: each event that finds no server holds up the end for seconds."""
     from prefect.events.worker import EventsWorker
 
+    logging.getLogger(EventsWorker.__name__).setLevel(logging.ERROR)  # it warns that it works
     EventsWorker.drain_all(timeout=_STOP_SECONDS, at_exit=False)
 
 
@@ -153,7 +155,8 @@ def serve() -> None:
     """Say the port on standard output, serve, and end when standard input does."""
 
     def end_with_the_command() -> None:
-        sys.stdin.buffer.read()
+        with contextlib.suppress(OSError):  # reset, if it has not even read the port
+            sys.stdin.buffer.read()
         # Whatever the command waited for is committed, and a killed command waits for nothing;
         # the services of Prefect's server would take two seconds to end.
         os._exit(0)
