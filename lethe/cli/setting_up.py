@@ -97,8 +97,13 @@ def ui(workspace: Workspace, port: int) -> None:
 
 
 @click.command()
+@click.option(
+    "--move",
+    is_flag=True,
+    help="Carry nights and requests that lie in this workspace's files over into the databases.",
+)
 @in_workspace
-def up(workspace: Workspace) -> dict[str, Any]:
+def up(workspace: Workspace, move: bool) -> dict[str, Any]:
     """Start PostgreSQL, MLflow, Prefect's server and a worker.
 
     On 127.0.0.1, each with a password, in the background. What runs already is left alone, and
@@ -117,7 +122,7 @@ def up(workspace: Workspace) -> dict[str, Any]:
 
         deploy(workspace, written(workspace), workspace.stack / "logs" / "deploy.log")
 
-    return bring_up(workspace, Deploying(before, beside))
+    return bring_up(workspace, Deploying(before, beside), move)
 
 
 @click.command()

@@ -151,7 +151,7 @@ def test_a_workspace_with_a_history_of_its_own_gets_no_empty_register(
     if position == 0:
         assert bring_up(workspace, NOTHING)["started"] == []
         return
-    with pytest.raises(BadConfiguration, match="nothing carries them"):
+    with pytest.raises(BadConfiguration, match="`lethe up --move` carries them"):
         bring_up(workspace, NOTHING)
 
 

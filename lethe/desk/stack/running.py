@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters.catalogue import Catalogue
+from lethe.desk.stack import moving as moved
 from lethe.desk.stack import processes
 from lethe.desk.stack.addresses import Addresses, addresses, publish
 from lethe.desk.stack.processes import Process
@@ -36,15 +37,17 @@ class Deploying:
     beside: Callable[[], None]
 
 
-def bring_up(workspace: Workspace, deploying: Deploying) -> dict[str, Any]:
-    """Start what does not run, in waves.
+def bring_up(workspace: Workspace, deploying: Deploying, moving: bool = False) -> dict[str, Any]:
+    """Start what does not run, in waves; with `moving` a history outside the stack is carried over.
 
     Raises:
         BadConfiguration: the workspace has a history outside the stack, or a port is none.
+        LetheError: see `lethe.desk.stack.moving.move`.
         OutsideFailure: a service did not start; all that this call started is ended again.
     """
     with locked(workspace.stack / "lock", _WAIT):
-        if not workspace.stack_environment.exists():
+        moved.settle_former(workspace)
+        if not workspace.stack_environment.exists() and not moving:
             _refuse_a_history(workspace)
         found = addresses(workspace)
         running = _running(workspace)
@@ -96,12 +99,16 @@ def take_down(workspace: Workspace, orphans: Callable[[], list[int]]) -> dict[st
 
 
 def _refuse_a_history(workspace: Workspace) -> None:
-    known = opening.newest_known(workspace)
-    if Catalogue(workspace.catalogue).list() or (known is not None and known.position):
+    if _has_a_history(workspace):
         raise BadConfiguration(
-            "this workspace has nights or requests in its own files, and nothing carries them "
-            "over: the stack begins with a new workspace"
+            "this workspace has nights or requests in its own files; `lethe up --move` carries "
+            "them over into the stack"
         )
+
+
+def _has_a_history(workspace: Workspace) -> bool:
+    known = opening.newest_known(workspace)
+    return bool(Catalogue(workspace.catalogue).list() or (known is not None and known.position))
 
 
 def _running(workspace: Workspace) -> dict[str, Process]:
@@ -118,6 +125,8 @@ def _settled(workspace: Workspace, found: Addresses) -> None:
     from lethe.interactions.rights.register import Register
 
     Register.open(found.database("register", owner=True)).initialise()
+    if _has_a_history(workspace):
+        moved.move(workspace, found)
     os.environ.update(found.environment())
     initialise(workspace, None)
     publish(workspace, found)
