@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import yaml
 
@@ -154,11 +155,12 @@ def write_sample(  # noqa: PLR0913
 
 
 # Without the second, MLflow starts seven more processes for jobs of language models.
+_ENDS_WITHIN: Final = 5.0  # seconds
 _QUIET: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def serve_ui(workspace: Workspace, port: int) -> None:
-    """Run the MLflow UI in the foreground, bound to loopback.
+    """Run the MLflow UI in the foreground, bound to loopback, until SIGTERM or Ctrl-C.
 
     Raises:
         BadConfiguration: there is a server already.
@@ -176,16 +178,36 @@ def serve_ui(workspace: Workspace, port: int) -> None:
     listed = f"{runs.arrange(params.promotion.metric)}&workflowType=machine_learning"
     address = f"http://127.0.0.1:{port}/{listed}"
     print(f"MLflow UI: {address}  (Ctrl-C ends it)", flush=True)
+    words = [
+        command, "ui", "--backend-store-uri", workspace.tracking_uri(),
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
     try:
-        done = subprocess.run(
-            [command, "ui", "--backend-store-uri", workspace.tracking_uri(),
-             "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-            check=False,
-            env=os.environ | _QUIET,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        return
+        code = _run_until_told(words, os.environ | _QUIET)
     except OSError:
         raise OutsideFailure("the MLflow UI could not be started") from None
-    if done.returncode:
-        raise OutsideFailure(f"the MLflow UI ended with {done.returncode}")
+    if code:
+        raise OutsideFailure(f"the MLflow UI ended with {code}")
+
+
+def _run_until_told(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """How a command ended; 0 if SIGTERM or Ctrl-C told this process to end it."""
+    from lethe.desk.stack import processes
+
+    def told(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        # In a session of its own: a server that hears Ctrl-C as well ends with a traceback.
+        with subprocess.Popen(words, env=environment, start_new_session=True) as child:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                return 0
+            finally:
+                # MLflow's command leaves the server that it started behind: that one ends first.
+                for one in reversed(processes.family(processes.known(child.pid))):
+                    processes.end(one, signal.SIGTERM, _ENDS_WITHIN)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,6 @@ The night is killed really, and every door that opens the catalogue is tried on 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,7 @@ FROM runs r WHERE r.name LIKE ? ORDER BY r.start_time"""
 def ui(workspace: Workspace) -> None:
     """Without the server itself, which nobody would end."""
     with pytest.MonkeyPatch.context() as patch:
-        done = subprocess.CompletedProcess([], 0)
-        patch.setattr("lethe.desk.setting_up.subprocess.run", lambda *_, **__: done)
+        patch.setattr("lethe.desk.setting_up._run_until_told", lambda *_: 0)
         serve_ui(workspace, 1)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -46,7 +44,7 @@ def listed(page: Page, second_night: Shop) -> Iterator[str]:
             time.sleep(0.2)
         yield found[0]
     finally:
-        os.killpg(server.pid, signal.SIGTERM)  # the server and its workers, and nobody else
+        server.terminate()
         server.wait(30)
 
 
