@@ -89,10 +89,8 @@ def own_server(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
 
 def _configured() -> bool:
     """Whether Prefect is known to be configured for a server, without importing it for that."""
-    if os.environ.get(_API):
-        return True
     if "prefect" not in sys.modules:
-        return False
+        return bool(os.environ.get(_API))
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url is not None
