@@ -116,6 +116,7 @@ def table(found: Sequence[Measured], load: float) -> str:
         line("**night**", f"**{one.wall:.1f}**", f"**{one.wall / whole:.2f}**")
         line("bare script", f"{whole:.1f}", "1.00")
         line("the four tools", f"{tools:.1f}", f"{tools / whole:.2f}")
+        line("night, times itself without them", f"{one.wall / (one.wall - tools):.2f}", "")
         line("fits, scores and the four tools", f"{tools + one.spent[FITS]:.1f}",
              f"{(tools + one.spent[FITS]) / whole:.2f}")  # fmt: skip
         line("peak memory, night (largest process), MiB", f"{one.memory:,.0f}", "")
