@@ -172,8 +172,7 @@ def train(night: Night, version: Mapping[str, Any], tuned: list[Tuned]) -> Train
         (head.position, head.digest),
         judging.champion_manifest(desk),
     )
-    value = made.metrics[made.metric]
-    say("train", f"{made.recipe} leads with {value:.4f}", {"recipe": made.recipe, "value": value})
+    say("train", made.headline, {"recipe": made.recipe, "value": made.metrics[made.metric]})
     return made
 
 

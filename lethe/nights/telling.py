@@ -25,6 +25,7 @@ from lethe.reports.studies import figures
 from lethe.solutions.environment import environment
 from lethe.stages import opening
 
+_TUPLES = ("reasons", "set_aside")
 _TAKEN_OVER = ("version", "certificate", "promotion")
 
 
@@ -85,9 +86,7 @@ def gather(
         "metric": trained.metric if trained else None,
         "leaderboard": trained.leaderboard if trained else [],
         "comparisons": trained.comparisons if trained else {},
-        "quality": {"accepted": trained.accepted, "reasons": list(trained.reasons)}
-        if trained
-        else None,
+        "quality": _judged(trained) if trained else None,
         "winner": {
             "recipe": trained.recipe,
             "hyperparameters": trained.hyperparameters,
@@ -122,6 +121,11 @@ def _trial(recipe: str, trial: TrialRecord) -> dict[str, Any]:
     }
 
 
+def _judged(trained: Trained) -> dict[str, Any]:
+    told = {name: list(getattr(trained, name)) for name in _TUPLES}
+    return {"accepted": trained.accepted, **told}
+
+
 def _plain(value: Any) -> Any:
     """JSON has no NaN: a mean over nobody becomes null."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -138,6 +142,9 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
     retired = facts["retired"] or {}
     lines = [f"night of {night['name']}: {night['outcome']}"]
     lines += [f"  because {reason}" for reason in night["reasons"]]
+    if set_aside := (facts["quality"] or {}).get("set_aside"):
+        lines.append(f"tonight's best was set aside: {'; '.join(set_aside)}")
+        lines.append("the champion's recipe and hyper-parameters were trained anew instead")
     if night["version"] is not None and night["outcome"] != "promoted":
         recipe = (facts["winner"] or {}).get("recipe", "unknown recipe")
         lines.append(f"not promoted: version {night['version']} ({recipe})")
@@ -202,7 +209,9 @@ def taken_up(night: Night, key: str) -> dict[str, Any]:
     return {
         **{name: found[name] for name in _TAKEN_OVER if name in found},
         "tuned": [Tuned(**entry) for entry in found["tuned"]],
-        "trained": Trained(**{**trained, "reasons": tuple(trained["reasons"])}),
+        "trained": Trained(
+            **{**trained, **{name: tuple(trained.get(name, ())) for name in _TUPLES}}
+        ),
     }
 
 

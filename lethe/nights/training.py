@@ -1,4 +1,8 @@
-"""Train: the best of each recipe judged on the test window, and the winner refitted cold."""
+"""Train: the best of each recipe judged on the test window, and one of them refitted cold.
+
+That is the winner of tonight's searches, or else the champion's own recipe, hyper-parameters and
+seed: a search without luck does not keep in service whoever asked to be erased.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,8 @@ class Trained:
     """Tonight's winner, what it was judged beside, and where its files lie.
 
     `leaderboard` and `comparisons` are plain values for the report; `accepted` and `reasons` the
-    quality rule's answer.
+    quality rule's answer. `set_aside` is empty, or why tonight's winner was not taken: then all
+    else is said of the champion's setting, trained anew.
     """
 
     recipe: str
@@ -42,6 +47,30 @@ class Trained:
     folder: str
     users: int
     items: int
+    set_aside: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """What was trained, and how good it is, in one line."""
+        value = f"{self.metrics[self.metric]:.4f}"
+        if not self.set_aside:
+            return f"{self.recipe} leads with {value}"
+        because = "; ".join(self.set_aside)
+        return f"the champion's {self.recipe} is trained anew and reaches {value}: {because}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Whom the night goes on with, and what the quality rule says of it.
+
+    Without `set_aside` that is the winner. With it the rule refuses the winner, for these reasons,
+    and accepts the champion's recipe with its hyper-parameters and seed; `evaluation` is theirs.
+    """
+
+    judgement: QualityJudgement
+    leaderboard: tuple[LeaderboardRow, ...]
+    evaluation: Evaluation
+    set_aside: tuple[str, ...] = ()
 
 
 def judge(
@@ -50,7 +79,7 @@ def judge(
     best: Mapping[str, Hyperparameters],
     winner: str,
     champion: Manifest | None,
-) -> tuple[QualityJudgement, tuple[LeaderboardRow, ...], Evaluation]:
+) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
     All are fitted cold on the same "train+validation" matrix. So is the champion: its stored
@@ -84,10 +113,14 @@ def judge(
             if same == tonight
             else scored(champion.recipe, champion.hyperparameters, champion.seed)
         )
-    judgement = params.promotion.judge(
-        scores[winner], scores.get(CHAMPION), baselines, seed=params.seed
-    )
-    return judgement, leaderboard(scores, params.promotion.metric, params.seed), scores[winner]
+    beside = scores.get(CHAMPION)
+    judgement = params.promotion.judge(scores[winner], beside, baselines, seed=params.seed)
+    board = leaderboard(scores, params.promotion.metric, params.seed)
+    if beside is not None and not judgement.accepted:
+        own = params.promotion.judge(beside, beside, baselines, seed=params.seed)
+        if own.accepted:
+            return Judged(own, board, beside, set_aside=judgement.reasons)
+    return Judged(judgement, board, scores[winner])
 
 
 def _whole(name: str, hyperparameters: Hyperparameters) -> dict[str, Any]:
@@ -107,6 +140,7 @@ def train(  # noqa: PLR0913
     """Judge the winner on the test window, refit it cold on everything, and write its files.
 
     The winner is the recipe that was best on the validation window: the test window only judges.
+    Where it is set aside, the champion's setting is refitted instead: see `Judged`.
 
     Raises:
         BadConfiguration: nothing was tuned.
@@ -116,19 +150,23 @@ def train(  # noqa: PLR0913
         raise BadConfiguration("no recipe was tuned")
     first = max(tuned, key=lambda entry: entry.value)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    judgement, board, evaluation = judge(workspace.training, params, best, first.recipe, champion)
-    folder = workspace.candidates / first.recipe
-    solution = refit(workspace.training, params, first, data_version, register_head)
+    judged = judge(workspace.training, params, best, first.recipe, champion)
+    chosen = Setting(first.recipe, first.hyperparameters, params.seed)
+    if champion is not None and judged.set_aside:
+        chosen = Setting(champion.recipe, champion.hyperparameters, champion.seed)
+    folder = workspace.candidates / chosen.recipe
+    solution = refit(workspace.training, params, chosen, data_version, register_head)
     write_solution(folder, solution)
+    judgement, evaluation = judged.judgement, judged.evaluation
     return Trained(
-        recipe=first.recipe,
+        recipe=chosen.recipe,
         hyperparameters=dict(solution.manifest.hyperparameters),
-        seed=params.seed,
+        seed=chosen.seed,
         accepted=judgement.accepted,
         reasons=judgement.reasons,
         metric=params.promotion.metric,
         metrics={name: float(value) for name, value in evaluation.means.items()},
-        leaderboard=[asdict(row) for row in board],
+        leaderboard=[asdict(row) for row in judged.leaderboard],
         comparisons={
             name: {
                 "difference": found.difference,
@@ -141,24 +179,34 @@ def train(  # noqa: PLR0913
         folder=str(folder),
         users=len(solution.users) - len(TrainingSet.read(workspace.training).canaries),
         items=len(solution.items),
+        set_aside=judged.set_aside,
     )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a fit depends on but the data."""
+
+    recipe: str
+    hyperparameters: Hyperparameters
+    seed: int
 
 
 def refit(
     training: Path,
     params: Params,
-    winner: Tuned,
+    setting: Setting,
     data_version: str,
     register_head: tuple[int, str],
 ) -> Solution:
     """One cold fit on the whole training set, with all that a replay needs to know."""
     snapshot = TrainingSet.read(training)
     matrix = snapshot.matrix("all")
-    chosen = recipe(winner.recipe)
-    hyperparameters = chosen.hyperparameters.model_validate(winner.hyperparameters)
-    learned = chosen.fit(matrix, hyperparameters, params.seed, None)
+    chosen = recipe(setting.recipe)
+    hyperparameters = chosen.hyperparameters.model_validate(dict(setting.hyperparameters))
+    learned = chosen.fit(matrix, hyperparameters, setting.seed, None)
     if not isinstance(learned, Factors):
-        raise RecipeFailed(f"recipe {winner.recipe} learns no factors that could be recorded")
+        raise RecipeFailed(f"recipe {setting.recipe} learns no factors that could be recorded")
     position, digest = register_head
     return Solution(
         factors=learned,
@@ -166,9 +214,9 @@ def refit(
         items=matrix.items,
         popular=popular_items(matrix),
         manifest=Manifest(
-            recipe=winner.recipe,
+            recipe=setting.recipe,
             hyperparameters=hyperparameters.model_dump(mode="json"),
-            seed=params.seed,
+            seed=setting.seed,
             matrix_digest=matrix.digest,
             data_version=data_version,
             register_position=position,

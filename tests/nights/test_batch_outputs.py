@@ -30,7 +30,7 @@ from tests.estate.test_batches import table_of, write
 from tests.fakes.night_desk import KEYS, World
 from tests.fakes.plain_estate import Life, Plain
 from tests.kills import dying_at
-from tests.nights.test_forgetting import ANN, BOB, CAT, PEOPLE, after_one_night, retired
+from tests.nights.forgotten import ANN, BOB, CAT, PEOPLE, after_one_night, retired
 
 SOME = PEOPLE[:3]
 ITEMS = [*PEOPLE, "7", "1"]  # items and ranks can read like ids

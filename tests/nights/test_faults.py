@@ -16,7 +16,7 @@ import pytest
 from lethe.errors import LetheError
 from lethe.interactions.rights.register import Action
 from tests.fakes.night_desk import World, name_of, stone_of
-from tests.nights.test_forgetting import (
+from tests.nights.forgotten import (
     DURABLE,
     PEOPLE,
     ends_as,

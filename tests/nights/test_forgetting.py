@@ -3,64 +3,37 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
-from lethe.adapters.packing.model_folder import SOLUTION
 from lethe.durable import read_json, sha256_json, write_json
-from lethe.errors import ArtifactCorrupt, BadRequest, StoreUnavailable
+from lethe.errors import StoreUnavailable
 from lethe.estate.restricted import restricted_path
-from lethe.estate.vault import Vault
 from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.intake.verdicts import RefusedRow
-from lethe.interactions.rights.register import Action, Register
+from lethe.interactions.rights.register import Action
 from lethe.interactions.shards.store import ShardStore
-from lethe.nights.forgetting import retiring
-from lethe.nights.forgetting.retiring import retire
-from lethe.stages import opening
 from tests.fakes.data_versions import FakeDataVersions
 from tests.fakes.night_desk import World, name_of, stone_of
 from tests.fakes.solution_versions import FakeSolutionVersions
-from tests.kills import dying_at
-
-PEOPLE = [f"customer-{number:04d}" for number in range(6)]
-ANN, BOB, CAT, DAN, EVE, FAY = PEOPLE
-
-
-def retired(world: World, night: str = "tonight") -> retiring.Retired:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "open_data", lambda _: world.data)
-        patch.setattr(opening, "now", lambda: world.clock)
-        return retire(world.desk, night)
-
-
-def after_one_night(root: Path) -> World:
-    """Everybody has rows, and version 1 was made from all of them."""
-    world = World(root, PEOPLE)
-    world.take_in(*PEOPLE)
-    world.night()
-    retired(world, "first")
-    return world
+from tests.nights.forgotten import (
+    ANN,
+    BOB,
+    DAN,
+    PEOPLE,
+    after_one_night,
+    retired,
+    states,
+)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return after_one_night(tmp_path / "shop")
-
-
-def states(world: World) -> dict[int, str]:
-    return {s.entry.position: s.state for s in world.desk.register.requests()}
-
-
-# --- what closes a request ----------------------------------------------------------------------
 
 
 def details(world: World, version: int) -> Path:
@@ -291,269 +264,3 @@ def test_objections_are_closed_once_a_version_without_the_person_was_promoted(
     world.night()
     assert retired(world).closed == 1
     assert name_of(ANN) in world.desk.read(world.versions.champion() or 0).users
-
-
-# --- versions -----------------------------------------------------------------------------------
-
-
-def test_versions_that_do_not_hold_the_erased_are_kept(world: World) -> None:
-    world.ask(Action.ERASE, ANN)
-    first = world.night()
-    retired(world)
-    world.take_in("newcomer-1")
-    world.ask(Action.ERASE, "newcomer-2")
-    second = world.night()
-    retired(world)
-    world.ask(Action.ERASE, "newcomer-1")
-    third = world.night()
-    done = retired(world)
-    assert [info.version for info in world.versions.versions()] == [first, third]
-    assert done.versions == 1
-    assert second not in {info.version for info in world.versions.versions()}
-    assert len(Catalogue(world.workspace.catalogue).list()) == len(world.data.held())
-
-
-def test_an_unreadable_version_may_hold_anybody_and_goes(world: World) -> None:
-    world.ask(Action.ERASE, "stranger-1")
-    world.night()
-    (world.versions.folder / "1" / SOLUTION / "users.txt").write_text("changed")
-    assert retired(world).versions == 1
-    (world.versions.folder / "2" / SOLUTION / "users.txt").write_text("changed")
-    with pytest.raises(ArtifactCorrupt):
-        retired(world)
-    assert [info.version for info in world.versions.versions()] == [2], "the champion stays"
-
-
-def test_data_versions_that_nobody_knows_are_destroyed_and_the_present_one_never(
-    world: World,
-) -> None:
-    (world.workspace.interactions / "note.txt").write_text("x")
-    stray = world.data.commit("interactions")
-    (world.workspace.interactions / "note.txt").unlink()
-    world.take_in("newcomer-1")
-    present = world.data.commit("interactions")  # versioned, and killed before the catalogue
-    assert stray in world.data.held()
-    retired(world)
-    assert stray not in world.data.held()
-    assert present in world.data.held()
-
-
-def test_only_as_many_data_versions_as_configured_are_kept(world: World) -> None:
-    retention = world.desk.params.retention.model_copy(update={"data_versions": 2})
-    params = world.desk.params.model_copy(update={"retention": retention})
-    object.__setattr__(world.desk, "params", params)
-    for number in range(4):
-        world.take_in(f"newcomer-{number}")
-        version = world.night()
-        if version and version > 2:
-            world.versions.destroy(version - 2)
-        retired(world)
-    assert len(world.data.held()) == len(Catalogue(world.workspace.catalogue).list()) == 2
-
-
-# --- quarantine ---------------------------------------------------------------------------------
-
-
-def test_a_late_refused_row_of_somebody_long_forgotten_goes_too(world: World) -> None:
-    """The vault does not know the id any more; the row itself says whose it is."""
-    world.ask(Action.ERASE, ANN)
-    world.night()
-    retired(world)
-    quarantine = Quarantine(world.workspace.quarantine)
-    quarantine.rows("ab" * 32, [RefusedRow(1, "r", f"{ANN},i,-1"), RefusedRow(2, "r", f"{BOB},i,")])
-    (world.workspace.quarantine / "whole.csv.gz").write_bytes(
-        gzip.compress(f"user,item\n{ANN},i\n{CAT},i\n".encode())
-    )
-    retired(world)
-    left = world.bytes_everywhere()
-    assert ANN.encode() not in left
-    assert quarantine.counts().rows == {"r": 1}
-    whole = gzip.decompress((world.workspace.quarantine / "whole.csv.gz").read_bytes())
-    assert whole == f"user,item\n{CAT},i\n".encode()
-
-
-def test_what_the_search_can_read_and_quarantine_cannot_goes_whole(world: World) -> None:
-    import zipfile
-
-    world.ask(Action.ERASE, ANN)
-    path = world.workspace.quarantine / "0123456789ab.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("rows.csv", f"{ANN},item\n" * 50)
-    path.with_name("0123456789ab.reason.json").write_text('{"rule":"r"}')
-    world.night()
-    assert retired(world).closed == 1
-    assert list(world.workspace.quarantine.glob("0123456789ab*")) == []
-
-
-# --- laws ---------------------------------------------------------------------------------------
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(
-            st.sampled_from(
-                [Action.ERASE, Action.ERASE, Action.OBJECT, Action.RESTRICT, Action.RELEASE]
-            ),
-            st.sampled_from([*PEOPLE[:4], "stranger-1"]),
-        ),
-        st.sampled_from(["promoted", "promoted", "refused", "late rows", "leak", "mend"]),
-    ),
-    min_size=2,
-    max_size=9,
-)
-
-
-@settings(max_examples=15, deadline=None)
-@given(steps=STEPS)
-def test_no_history_closes_a_request_too_early_or_never(steps: list[Any]) -> None:
-    with TemporaryDirectory() as folder:
-        world = after_one_night(Path(folder) / "shop")
-        for step in [*steps, "mend", "promoted"]:
-            before = states(world)
-            lived_through(world, step)
-            for state in world.desk.register.requests():
-                if not state.open and before.get(state.entry.position) != state.state:
-                    closed_rightly(world, state)
-        open_ones = {s.entry.position: s.state for s in world.desk.register.requests() if s.open}
-        assert set(open_ones.values()) <= {"blocked"}
-
-
-def lived_through(world: World, step: Any) -> None:
-    leak = world.workspace.mlflow / "artifacts" / "note.txt"
-    if step == "leak":
-        leak.write_text(" ".join(map(name_of, PEOPLE[:4])))
-    elif step == "mend":
-        leak.unlink(missing_ok=True)
-    elif step == "late rows":
-        world.take_in(*PEOPLE)
-    elif isinstance(step, str):
-        world.night(promoted=step == "promoted")
-        retired(world)
-    else:
-        try:
-            world.ask(*step)
-        except BadRequest:
-            return
-
-
-def closed_rightly(world: World, state: Any) -> None:
-    entry = state.entry
-    [raw] = [name for name in (*PEOPLE, "stranger-1") if stone_of(name) == entry.tombstone]
-    evidence = read_json(world.workspace.evidence / f"request-{entry.position}.json")
-    assert state.evidence == sha256_json(evidence)
-    assert evidence["outcome"] == state.state
-    if entry.action is not Action.ERASE:
-        return
-    assert (state.state == "not_found") is (raw == "stranger-1")
-    left = world.bytes_everywhere()
-    assert raw.encode() not in left
-    assert name_of(raw).encode() not in left
-    for digest in world.data.held():
-        assert name_of(raw).encode() not in b"".join(
-            world.data.content[md5] for md5 in world.data.objects(digest).values()
-        )
-    for info in world.versions.versions():
-        assert name_of(raw) not in world.desk.read(info.version).users
-
-
-# --- kills --------------------------------------------------------------------------------------
-
-MOST_CALLS = 36
-DURABLE: list[tuple[Any, str]] = [
-    (FakeSolutionVersions, "destroy"),
-    (FakeSolutionVersions, "sweep"),
-    (FakeDataVersions, "destroy"),
-    (FakeDataVersions, "sweep"),
-    (FakeDataVersions, "copy_in"),
-    (FakeDataVersions, "put_version"),
-    (Catalogue, "_write"),
-    (Quarantine, "forget"),
-    (Vault, "forget"),
-    (Register, "close"),
-    (retiring, "write_json"),
-    (shutil, "rmtree"),
-    (Path, "unlink"),
-]
-
-
-def in_need(root: Path) -> World:
-    """A night before its last step: two erasures, an objection, a hold, a stranger, loose rows."""
-    world = after_one_night(root)
-    world.ask(Action.ERASE, ANN, BOB, "stranger-1")
-    world.ask(Action.OBJECT, CAT)
-    world.ask(Action.RESTRICT, DAN)
-    world.ask(Action.ERASE, DAN)
-    rows = [RefusedRow(1, "r", f"{ANN},i"), RefusedRow(2, "r", f"{EVE},i")]
-    Quarantine(world.workspace.quarantine).rows("ab" * 32, rows)
-    world.night()
-    return world
-
-
-def whole_or_absent(*arguments: Any) -> bool:
-    """`durable.replacing` leaves a file whole or not there: its own steps do not count."""
-    return not (arguments and str(arguments[0]).endswith(".part"))
-
-
-def killing(world: World, at: int | None) -> int:
-    """Retire, and die right before the durable call number `at`; how many calls came."""
-    return dying_at(at, DURABLE, lambda: retired(world), whole_or_absent)
-
-
-def ends_as(world: World) -> dict[str, Any]:
-    requests = world.desk.register.requests()
-    evidence = sorted(world.workspace.evidence.iterdir())
-    return {
-        "requests": [(s.entry.position, s.state, s.rows_removed) for s in requests],
-        "closed by": {
-            s.entry.position: s.evidence
-            == sha256_json(read_json(world.workspace.evidence / f"request-{s.entry.position}.json"))
-            for s in requests
-            if not s.open
-        },
-        "evidence": {path.name: _uncounted(read_json(path)) for path in evidence},
-        "versions": [info.version for info in world.versions.versions()],
-        "data": (world.data.held(), set(world.data.content.keys())),
-        "catalogue": [v.digest for v in Catalogue(world.workspace.catalogue).list()],
-        "vault": world.vault.count(),
-        "quarantine": Quarantine(world.workspace.quarantine).counts(),
-        "certificates": sorted(path.name for path in world.workspace.certificates.iterdir()),
-        "temporary": list(world.workspace.temporary.iterdir()),
-    }
-
-
-def _uncounted(evidence: dict[str, Any]) -> dict[str, Any]:
-    """Without how much was searched: a killed night's own evidence lies among it."""
-    for name in ("files_searched", "bytes_searched", "searched_by_store"):
-        del evidence["search"][name]
-    return evidence
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
-    world = in_need(tmp_path_factory.mktemp("undisturbed") / "shop")
-    calls = killing(world, None)
-    return calls, ends_as(world)
-
-
-def test_the_undisturbed_night_does_what_the_killed_ones_are_held_against(
-    undisturbed: tuple[int, dict[str, Any]],
-) -> None:
-    calls, end = undisturbed
-    assert 15 < calls <= MOST_CALLS
-    assert [state for _, state, _ in end["requests"]] == [
-        "closed", "closed", "not_found", "closed", "closed", "blocked",
-    ]  # fmt: skip
-    assert end["versions"] == [2]
-    assert all(end["closed by"].values())
-
-
-@pytest.mark.parametrize("at", range(MOST_CALLS))
-def test_a_kill_between_any_two_durable_calls_changes_nothing_in_the_end(
-    at: int, undisturbed: tuple[int, dict[str, Any]], tmp_path: Path
-) -> None:
-    calls, expected = undisturbed
-    if at >= calls:
-        pytest.skip("the night has fewer durable calls")
-    world = in_need(tmp_path / "shop")
-    killing(world, at)
-    killing(world, None)
-    assert ends_as(world) == expected

@@ -26,7 +26,7 @@ from lethe.nights.forgetting import notifying
 from lethe.nights.forgetting.notifying import Told, about, deliver, waiting
 from tests.fakes.night_desk import PARAMS, World, name_of, stone_of
 from tests.kills import Killed
-from tests.nights.test_forgetting import ANN, BOB, CAT, DAN, EVE, PEOPLE, after_one_night, retired
+from tests.nights.forgotten import ANN, BOB, CAT, DAN, EVE, PEOPLE, after_one_night, retired
 
 PRINTER, MAILER = RECIPIENTS = ("A printer of letters", "The mailer")
 DAY = "2026-02-02"

@@ -16,8 +16,8 @@ from lethe.nights.forgetting.notifying import deliver, waiting
 from lethe.nights.forgetting.replaying import Replayed, replay
 from lethe.stages import opening
 from tests.fakes.night_desk import KEYS, World, name_of, stone_of
+from tests.nights.forgotten import ANN, BOB, CAT, DAN, PEOPLE, after_one_night, retired
 from tests.nights.test_batch_outputs import Lists
-from tests.nights.test_forgetting import ANN, BOB, CAT, DAN, PEOPLE, after_one_night, retired
 
 STRANGER = "stranger-1"
 

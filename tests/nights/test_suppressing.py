@@ -28,7 +28,7 @@ from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.suppressing import refresh
 from tests.fakes.night_desk import World, name_of
 from tests.fakes.plain_estate import Plain
-from tests.nights.test_forgetting import ANN, BOB, PEOPLE, after_one_night, retired
+from tests.nights.forgotten import ANN, BOB, PEOPLE, after_one_night, retired
 
 SERVING = Path(model_folder.__file__).parents[1] / "serving.py"
 SOME = PEOPLE[:3]

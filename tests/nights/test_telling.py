@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +208,14 @@ def test_the_versions_description_tells_why_it_was_promoted_or_refused(world: Wo
     assert 7 not in notes, "a version that was destroyed is described no more"
 
 
+DATA = {"digest": "d" * 32 + ".dir", "register_position": 4, "rows": 9, "users": 2, "items": 3}
+
+
 def test_the_run_tells_how_the_night_ended_and_holds_its_studies(world: World) -> None:
     night = night_of(world)
-    data = {"digest": "d" * 32 + ".dir", "register_position": 4, "rows": 9, "users": 2, "items": 3}
     study = Tuned("als", "als-1", {"factors": 8}, 0.3, 2, 0, 1, {"factors": 1.0})
     refused = PromotionRefused("no", ("it is worse than\npopular",))
-    telling.write(world.desk, night, told(data=data, tuned=[study]), refused)
+    telling.write(world.desk, night, told(data=DATA, tuned=[study]), refused)
     run = world.versions.runs.kept[night.run]
 
     title, outcome, verdict, first, *_ = run.note.split("\n\n")
@@ -221,7 +224,7 @@ def test_the_run_tells_how_the_night_ended_and_holds_its_studies(world: World) -
     assert (verdict, first[:12]) == ("Verdict: **none**.", "Data version")
     assert "Recorded as solution version 1 (als)." in run.note
     assert (run.tags["outcome"], run.tags["recipe"]) == ("refused", "als")
-    assert run.tags["data_version"] == data["digest"]
+    assert run.tags["data_version"] == DATA["digest"]
     assert run.metrics["validation"] == [(1, 0.15), (2, 0.3)]
     assert "how much each hyper-parameter" in run.texts["studies.html"]
     assert world.versions.runs.arranged_by == world.desk.params.promotion.metric
@@ -251,6 +254,18 @@ def test_descriptions_show_leaderboard_studies_and_the_quality_rule() -> None:
     assert "Recorded as solution version 3 (als)." in said
     assert "The quality rule accepts it." in said
     assert "worse than popular" in describing.version_description(trained(accepted=False), version)
+
+
+def test_a_winner_that_was_set_aside_is_told_wherever_the_quality_rule_is(world: World) -> None:
+    night, why = night_of(world), "ndcg fell from 0.3000 to 0.1000"
+    made = replace(trained(), set_aside=(why,))
+    answer = telling.write(world.desk, night, told(trained=made, data=DATA, tuned=[]), None)
+    assert f"tonight's best was set aside: {why}" in answer["text"]
+    run = world.versions.runs.kept[night.run]
+    assert f"set aside: {why}" in run.note
+    assert "validation" not in run.metrics, "no trial of tonight led to it"
+    page = Path(answer["report"]).read_text(encoding="utf-8")
+    assert "trained anew instead" in page
 
 
 PLAIN = st.recursive(

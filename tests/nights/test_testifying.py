@@ -24,8 +24,7 @@ from tests.fakes.night_desk import World, name_of, stone_of
 from tests.fakes.night_report import Page
 from tests.fakes.solution_versions import FakeSolutionVersions
 from tests.kills import Killed, dying_at
-from tests.nights.test_faults import Again
-from tests.nights.test_forgetting import (
+from tests.nights.forgotten import (
     ANN,
     BOB,
     CAT,
@@ -34,6 +33,7 @@ from tests.nights.test_forgetting import (
     after_one_night,
     in_need,
 )
+from tests.nights.test_faults import Again
 
 FIRST, SECOND, THIRD = (f"2026-03-0{day} 02:00:00" for day in (3, 4, 5))
 TOLD: list[tuple[Any, str]] = [

@@ -12,7 +12,7 @@ from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights import training as nights_training
-from lethe.nights.training import CHAMPION, judge, refit, train
+from lethe.nights.training import CHAMPION, Setting, judge, refit, train
 from lethe.nights.tuning import Tuned, Window
 from lethe.solutions.factors import Manifest, read_solution
 from lethe.solutions.recipes import recipe
@@ -36,7 +36,7 @@ def best_of(name: str, values: dict[str, Any], value: float) -> Tuned:
 
 
 def manifest_of(workspace: Workspace, values: dict[str, Any], seed: int = 99) -> Manifest:
-    solution = refit(workspace.training, params(seed=seed), best_of("als", values, 0.0), DATA, HEAD)
+    solution = refit(workspace.training, params(), Setting("als", values, seed), DATA, HEAD)
     return solution.manifest
 
 
@@ -73,8 +73,8 @@ def test_the_champion_is_fitted_on_what_tonights_recipes_are_fitted_on(
 ) -> None:
     """Its stored factors have seen the test window: scored with them it could not be beaten."""
     champion = manifest_of(workspace, GOOD)
-    _, board, _ = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
-    shown = {row.name: row.mean for row in board}[CHAMPION]
+    judged = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
+    shown = {row.name: row.mean for row in judged.leaderboard}[CHAMPION]
     window, metric = Window.read(workspace.training, "test"), params().promotion.metric
     fit = recipe("als")
     values = fit.hyperparameters.model_validate(GOOD)
@@ -114,8 +114,8 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
         return replace(found, fit=fit)
 
     monkeypatch.setattr(nights_training, "recipe", counted)
-    _, board, _ = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
-    shown = {row.name: row.mean for row in board}
+    judged = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
+    shown = {row.name: row.mean for row in judged.leaderboard}
     assert shown["als"] == shown[CHAMPION]
     assert fits.count("als") == 1
 
@@ -135,9 +135,9 @@ def test_a_contender_that_fails_is_left_out_and_a_winner_that_fails_ends_the_nig
 ) -> None:
     monkeypatch.setattr(nights_training, "recipe", failing("lightfm"))
     best = {"als": GOOD, "lightfm": POOR}
-    judgement, board, _ = judge(workspace.training, params(), best, "als", None)
-    assert "lightfm" not in {row.name for row in board}
-    assert judgement.accepted
+    judged = judge(workspace.training, params(), best, "als", None)
+    assert "lightfm" not in {row.name for row in judged.leaderboard}
+    assert judged.judgement.accepted
     with pytest.raises(RecipeFailed, match="diverged"):
         judge(workspace.training, params(), best, "lightfm", None)
 
@@ -146,8 +146,49 @@ def test_a_baseline_that_must_be_beaten_and_fails_refuses(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nights_training, "recipe", failing("popular"))
-    judgement, _, _ = judge(workspace.training, params(), {"als": GOOD}, "als", None)
-    assert not judgement.accepted
+    judged = judge(workspace.training, params(), {"als": GOOD}, "als", None)
+    assert not judged.judgement.accepted
+
+
+def test_a_winner_that_the_rule_refuses_makes_way_for_the_champions_setting_trained_anew(
+    workspace: Workspace,
+) -> None:
+    champion = manifest_of(workspace, GOOD)
+    tuned = [best_of("lightfm", POOR, 0.31)]
+    made = train(workspace, params(), tuned, DATA, HEAD, champion)
+    assert made.accepted
+    assert "fell from" in made.set_aside[0]
+    assert (made.recipe, made.hyperparameters, made.seed) == ("als", champion.hyperparameters, 99)
+    shown = {row["name"]: row["mean"] for row in made.leaderboard}
+    assert made.metrics[made.metric] == shown[CHAMPION] > shown["lightfm"]
+    stored = read_solution(Path(made.folder))
+    assert (stored.manifest.recipe, stored.manifest.seed) == ("als", 99)
+    whole = TrainingSet.read(workspace.training).matrix("all")
+    assert stored.manifest.matrix_digest == whole.digest
+    assert made.set_aside[0] in made.headline
+
+
+def test_a_winner_that_the_rule_accepts_is_taken_whatever_the_champion(
+    workspace: Workspace,
+) -> None:
+    poor = manifest_of(workspace, {**GOOD, "iterations": 1})
+    made = train(workspace, params(), [best_of("als", GOOD, 0.3)], DATA, HEAD, poor)
+    assert made.accepted
+    assert not made.set_aside
+    assert made.seed == params().seed
+
+
+@pytest.mark.parametrize("champion_beats", [True, False])
+def test_the_champions_setting_is_held_to_the_baselines_like_any_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, champion_beats: bool
+) -> None:
+    """A baseline that cannot be scored is beaten by nobody: the winner stands refused."""
+    champion = manifest_of(workspace, GOOD)
+    if not champion_beats:
+        monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+    judged = judge(workspace.training, params(), {"lightfm": POOR}, "lightfm", champion)
+    assert judged.judgement.accepted is champion_beats
+    assert bool(judged.set_aside) is champion_beats
 
 
 def test_without_a_study_there_is_nothing_to_train(workspace: Workspace) -> None:
@@ -157,4 +198,4 @@ def test_without_a_study_there_is_nothing_to_train(workspace: Workspace) -> None
 
 def test_a_baseline_is_never_stored(workspace: Workspace) -> None:
     with pytest.raises(RecipeFailed, match="learns no factors"):
-        refit(workspace.training, params(), best_of("item_knn", {}, 0.9), DATA, HEAD)
+        refit(workspace.training, params(), Setting("item_knn", {}, 1), DATA, HEAD)

@@ -138,8 +138,8 @@ def training_set(workspace: Workspace, params: Params, digest: str, place: Path)
 def _compare(params: Params, place: Path, tuned: Sequence[tuning.Tuned]) -> dict[str, Any]:
     winner = max(tuned, key=lambda entry: entry.value)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    judgement, board, _ = training.judge(place / "training", params, best, winner.recipe, None)
-    rows = [asdict(row) for row in board]
+    judged = training.judge(place / "training", params, best, winner.recipe, None)
+    rows = [asdict(row) for row in judged.leaderboard]
     text = "\n".join(
         f"  {row['place']}. {row['name']:<9} {row['mean']:.4f}  "
         f"({row['low']:.4f} to {row['high']:.4f})"
@@ -151,7 +151,7 @@ def _compare(params: Params, place: Path, tuned: Sequence[tuning.Tuned]) -> dict
         "winner": winner.recipe,
         "best": best,
         "studies": {entry.recipe: entry.study for entry in tuned},
-        "beats_baselines": judgement.accepted,
+        "beats_baselines": judged.judgement.accepted,
         "leaderboard": rows,
         "text": f"{params.promotion.metric} on the test window\n{text}\nnothing was promoted",
     }

@@ -124,17 +124,25 @@ def run_description(
 
 
 def _best_curve(facts: Mapping[str, Any], trained: Trained | None) -> list[tuple[int, float]]:
-    """How the winning recipe's best trial learned, by iteration; empty if there is none."""
+    """How the winner's best trial learned, by iteration; empty if no trial led to it."""
     done = [
         trial
         for trial in facts["trials"]
-        if trained and trial["recipe"] == trained.recipe and trial["state"] == "complete"
+        if trained
+        and not trained.set_aside
+        and trial["recipe"] == trained.recipe
+        and trial["state"] == "complete"
     ]
     best = max(done, key=lambda trial: float(trial["value"]), default=None)
     return [(int(step), float(value)) for step, value in best["steps"]] if best else []
 
 
 def _quality(trained: Trained) -> str:
+    if trained.set_aside:
+        return (
+            f"Tonight's best was set aside: {'; '.join(trained.set_aside)}. Trained anew instead, "
+            "and accepted by the quality rule: the champion's recipe and hyper-parameters."
+        )
     if trained.accepted:
         return "The quality rule accepts it."
     return "The quality rule refuses it: " + "; ".join(trained.reasons) + "."
