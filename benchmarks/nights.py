@@ -59,13 +59,17 @@ def shop(root: Path, seed: int, canaries: bool) -> None:
     lethe(root, "sample", "--seed", str(seed))
 
 
+NO_EXPORTS = ("README.md", "README", "u.genre")
+"""What lies beside the exports of a data set; a night would refuse it."""
+
+
 def real(root: Path, name: str, data: Path) -> None:
     """A workspace with a data set landed, and its example's parameters if it has any."""
     example = ROOT / "examples" / f"{name}.params.yaml"
     more = ["--params", str(example)] if name != "personalize-sample" else []
     subprocess.run([LETHE, "init", str(root), *more], check=True, stdout=subprocess.DEVNULL)
     for path in sorted((data / name).iterdir()):
-        if path.name != "README.md":
+        if path.name not in NO_EXPORTS:
             shutil.copy(path, root / "data" / "landing" / path.name)
 
 
