@@ -39,7 +39,8 @@ class Landed:
                 self.counts.update(batch.dropped)
                 self.counts.update(refused=len(batch.refused), read=batch.rows_read)
 
-    def scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def scan(self, columns: Sequence[str], *, folded: bool = False) -> Iterator[pa.Table]:
+        del folded  # texts may come as dictionaries, and need not
         return (table.select(list(columns)) for table in self.tables)
 
     def attributes(self, kind: Literal["items", "users"]) -> pa.Table | None:

@@ -197,7 +197,8 @@ def _run_until_told(words: Sequence[str], environment: Mapping[str, str]) -> int
     def told(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, told)
+    # A shell lets what it starts in the background ignore Ctrl-C, unless that says otherwise.
+    before = {what: signal.signal(what, told) for what in (signal.SIGTERM, signal.SIGINT)}
     try:
         # In a session of its own: a server that hears Ctrl-C as well ends with a traceback.
         with subprocess.Popen(words, env=environment, start_new_session=True) as child:
@@ -210,4 +211,5 @@ def _run_until_told(words: Sequence[str], environment: Mapping[str, str]) -> int
                 for one in reversed(processes.family(processes.known(child.pid))):
                     processes.end(one, signal.SIGTERM, _ENDS_WITHIN)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for what, handler in before.items():
+            signal.signal(what, handler)

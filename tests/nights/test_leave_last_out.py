@@ -77,12 +77,12 @@ def test_winner_and_champion_are_fitted_on_the_same_rows_and_judged_on_the_same_
         names="",
     )
     best = {"lightfm": {"components": 4, "epochs": 1}}
-    judgement, board, _ = judge(training[0], params(), best, "lightfm", champion)
+    judged = judge(training[0], params(), best, "lightfm", champion)
     data = TrainingSet.read(training[0])
     assert digests == {data.matrix("train+validation").digest}
-    users = {row.name: row.users for row in board}
+    users = {row.name: row.users for row in judged.leaderboard}
     window = Window.read(training[0], "test")
     unseen = window.held_out.csr - window.held_out.csr.multiply(window.matrix.csr > 0)
     assert set(users.values()) == {(unseen.sum(axis=1) > 0).sum()}
     assert {CHAMPION, "lightfm", "popular"} <= users.keys()
-    assert judgement.comparisons
+    assert judged.judgement.comparisons
