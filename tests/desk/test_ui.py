@@ -34,17 +34,23 @@ def test_a_signal_ends_it_well_with_the_server_that_it_started(
         [LETHE, "--workspace", str(workspace.root), "ui", "--port", str(port)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as ui:  # fmt: skip
-        deadline = time.monotonic() + 120
-        while not answers(f"http://127.0.0.1:{port}/health"):
-            assert ui.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline, "it did not start"
-            time.sleep(0.2)
         started = processes.family(processes.known(ui.pid))
-        (os.killpg if how is signal.SIGINT else os.kill)(ui.pid, how)
-        said, _ = ui.communicate(timeout=60)
+        try:
+            deadline = time.monotonic() + 120
+            while not answers(f"http://127.0.0.1:{port}/health"):
+                assert ui.poll() is None, "it ended by itself"
+                assert time.monotonic() < deadline, "it did not start"
+                time.sleep(0.2)
+            started = processes.family(processes.known(ui.pid))
+            (os.killpg if how is signal.SIGINT else os.kill)(ui.pid, how)
+            said, _ = ui.communicate(timeout=60)
+        finally:
+            left = [one for one in started if one.lives()]
+            for one in left:
+                processes.end(one, signal.SIGKILL, 5.0)
 
     assert len(started) > 1
-    assert [one for one in started if one.lives()] == []
+    assert left == []
     assert ui.returncode == 0
     assert "Traceback" not in said
 
