@@ -176,7 +176,8 @@ class Writing:
     """
 
     def __init__(self, write: Callable[[Path, pa.Table], None]) -> None:
-        self._write, self._failed = write, False
+        self._write = write
+        self._failed = self._left = False  # the first is the thread's alone
         self._thread = ThreadPoolExecutor(1)
         self._waiting = deque[Future[None]]()
 
@@ -184,7 +185,7 @@ class Writing:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._failed |= kind is not None
+        self._left = kind is not None
         self._thread.shutdown()
         while kind is None and self._waiting:
             self._waiting.popleft().result()
@@ -196,13 +197,11 @@ class Writing:
         self._waiting.append(self._thread.submit(self._next, path, table))
 
     def _next(self, path: Path, table: pa.Table) -> None:
-        if self._failed:
+        if self._left or self._failed:
             return
-        try:
-            self._write(path, table)
-        except BaseException:
-            self._failed = True
-            raise
+        self._failed = True  # until it is written
+        self._write(path, table)
+        self._failed = False
 
 
 def _months(times: pa.ChunkedArray) -> set[str]:
