@@ -1,4 +1,4 @@
-"""Words that are kept true: what the documents name exists, and what they show runs."""
+"""Words that are kept true: what the documents name exists."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import ast
 import importlib
 import re
 import shlex
-import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,50 +21,21 @@ from lethe.gate.proof.report import required_layers
 from lethe.nights.saying.events import STEPS
 from lethe.params import Params
 from lethe.solutions.recipes import RECIPES
-from tests.watched import Shop, run
+from tests.documents import (
+    BLOCKS,
+    DECISIONS,
+    GUIDE,
+    PAGES,
+    ROOT,
+    Block,
+    named,
+)
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 COMMANDS = {
     command.name: command
     for module in (setting_up, nights, rights, versions, estate)
     for command in module.COMMANDS
 }
-FRESH, AFTER = "workspace", "after a night"
-BESIDE, ALONE = "beside a workspace", "with two files alone"
-CLONE = "on a clean clone"  # .ci/run runs `make test`; `make nightly` is tried by hand
-GUIDE = ROOT / "docs" / "add-a-recipe.md"  # run by tests/solutions/test_add_a_recipe.py
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block: its language, and where `<!-- run: ... -->` above it says to run it."""
-
-    page: Path
-    line: int
-    language: str
-    place: str | None
-    text: str
-
-    def __str__(self) -> str:
-        return f"{named(self.page)}:{self.line}"
-
-
-def named(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-def blocks() -> Iterator[Block]:
-    fence = re.compile(r"(?:<!-- (?:run|file|line): (.+?) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for found in fence.finditer(text):
-            line = text.count("\n", 0, found.start()) + 1
-            yield Block(page, line, found[2], found[1], found[3])
-
-
-BLOCKS = list(blocks())
 
 
 def lines(block: Block) -> Iterator[str]:
@@ -290,61 +258,3 @@ def test_the_words_stay_plain() -> None:
         assert "\N{EM DASH}" not in text, named(page)
         for found in re.finditer(r"anonymous", text):
             assert re.search(r"\bnot\b|never", text[max(0, found.start() - 120) : found.start()])
-
-
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.place == FRESH], ids=str)
-def test_a_block_that_starts_a_workspace_runs(block: Block, tmp_path: Path) -> None:
-    from lethe import sample
-
-    sample.write_history(tmp_path / "exports", 2, seed=1, users=80, items=50)
-    done = run(("bash", "-euc", block.text), tmp_path, tmp_path / "connections")
-
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.place == BESIDE], ids=str)
-def test_a_block_beside_a_workspace_runs(block: Block, shop: Shop, tmp_path: Path) -> None:
-    (tmp_path / "myshop").symlink_to(shop.root)
-    done = run(("bash", "-euc", block.text), tmp_path, shop.connections)
-
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.place == ALONE], ids=str)
-def test_a_block_that_needs_two_files_needs_nothing_else(
-    block: Block, small_night: Shop, tmp_path: Path
-) -> None:
-    (place := tmp_path / "elsewhere").mkdir()
-    state = small_night.root / ".lethe"
-    shutil.copy(state / "certificates" / "version-1.json", place / "version-3.json")
-    shutil.copy(state / "keys" / "signing.pub", place)
-    done = run(("bash", "-euc", block.text), place, tmp_path / "connections")
-
-    assert done.returncode == 0, done.stderr
-
-
-def test_every_block_of_commands_or_code_says_where_it_is_run() -> None:
-    """Pictures, and commands for a machine of one's own, are blocks of `text`."""
-    languages = {"bash", "python", "sh", "console"}
-
-    assert [str(b) for b in BLOCKS if b.language in languages and b.place is None] == []
-    assert {b.language for b in BLOCKS} <= languages | {"text", "yaml"}
-
-
-def test_the_blocks_that_follow_a_night_run_in_their_order(shop: Shop) -> None:
-    shown = [block for block in BLOCKS if block.place == AFTER]
-    assert len(shown) >= 3
-    for block in shown:
-        command = {
-            "bash": ("bash", "-euc", block.text),
-            "python": (sys.executable, "-c", block.text),
-        }[block.language]
-        done = run(command, shop.root, shop.connections)
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-
-
-def test_no_block_is_marked_for_a_place_that_is_not_known() -> None:
-    known = {None, FRESH, AFTER, BESIDE, ALONE, CLONE}
-
-    assert {block.place for block in BLOCKS if block.page != GUIDE} == known
-    assert shutil.which("bash")

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.nights.life import DAYS, Life
+from tests.nights.life import Life
+from tests.nights.troubles import DAYS
 
 LIVES = 250
 ON_DEMAND = os.environ.get("LETHE_LIVES")

@@ -24,7 +24,8 @@ from lethe.nights.forgetting import history, retiring
 from lethe.nights.forgetting.notifying import Told
 from lethe.stages import intake, opening, snapshots
 from tests.fakes.living_estate import RETIRE, name_of
-from tests.nights.life import DAYS, INTERRUPTED, PEOPLE, TROUBLE, Trouble, full_of, killed
+from tests.nights.life import full_of
+from tests.nights.troubles import DAYS, INTERRUPTED, PEOPLE, TROUBLE, Trouble, killed
 
 Patch = pytest.MonkeyPatch
 SEED, MOST_LIVES = 0, 60
