@@ -98,12 +98,17 @@ def start_ahead() -> None:
 def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ended:
     """Run `dvc WORDS` in `folder`, with nothing on its standard input.
 
+    Ctrl-C in a terminal interrupts it, unless this process ignores that itself.
+
     Raises:
         StoreUnavailable: the process died under the command.
     """
     if _line(os.getpid()).process.poll() is not None:  # it was killed, and this process was not
         _line.cache_clear()
-    request = {"words": list(words), "folder": str(folder), "environment": dict(environment)}
+    request = {
+        "words": list(words), "folder": str(folder), "environment": dict(environment),
+        "interrupted": signal.getsignal(signal.SIGINT) is not signal.SIG_IGN,
+    }  # fmt: skip
     ended = _line(os.getpid()).ask(request)
     if ended is None:
         raise StoreUnavailable("dvc: the process that runs it ended")
@@ -143,7 +148,8 @@ def _become(request: Mapping[str, Any], out: int, errors: int) -> NoReturn:
     try:
         for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, errors)):
             os.dup2(source, number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if request["interrupted"]:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         os.umask(0o077)
         os.chdir(request["folder"])
         os.environ.clear()
@@ -163,6 +169,6 @@ def _become(request: Mapping[str, Any], out: int, errors: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too: it ends with its line
     serve(sys.stdin, sys.stdout)
     os._exit(0)  # every answer was flushed; the command waits for this process

@@ -135,3 +135,30 @@ def test_it_ends_with_the_process_that_uses_it(ending: str, tmp_path: Path) -> N
     )
     process = int(done.stdout)
     assert becomes(lambda: not runs(process))
+
+
+@pytest.mark.parametrize(("ignores", "ended"), [(True, True), (False, False)])
+def test_ctrl_c_interrupts_a_command_only_where_it_interrupts_whoever_asked(
+    ignores: bool, ended: bool, repository: Path
+) -> None:
+    stage = "touch begun; sleep 1; touch ended"
+    (repository / "dvc.yaml").write_text(f"stages: {{long: {{cmd: {stage}}}}}\n")
+    code = f"""
+        import os, pathlib, signal
+        from lethe.adapters import dvc_commands
+        dvc_commands.start_ahead()
+        signal.signal(signal.SIGINT, signal.{"SIG_IGN" if ignores else "default_int_handler"})
+        dvc_commands.run(("repro", "long"), pathlib.Path({str(repository)!r}), os.environ)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert becomes((repository / "begun").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert ("KeyboardInterrupt" in said) is not ended, said
+    assert (repository / "ended").exists() is ended

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
@@ -45,13 +46,21 @@ class Serving:
         return said
 
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the server; as every client of Prefect's, again while its database is busy (503)."""
         parts = urlsplit(os.environ["PREFECT_API_URL"])
-        link = HTTPConnection(str(parts.hostname), parts.port, timeout=60)
         text = None if body is None else json.dumps(body)
-        link.request(method, f"{parts.path}{path}", text, {"Content-Type": "application/json"})
-        answer = json.loads(link.getresponse().read())
-        link.close()
-        return answer
+        for pause in (0.2, 1.0, 5.0, None):
+            link = HTTPConnection(str(parts.hostname), parts.port, timeout=60)
+            with closing(link):
+                headers = {"Content-Type": "application/json"}
+                link.request(method, f"{parts.path}{path}", text, headers)
+                answer = link.getresponse()
+                told = answer.read()
+            if answer.status != 503 or pause is None:
+                break
+            time.sleep(pause)
+        assert answer.status < 300, (answer.status, told)
+        return json.loads(told)
 
     def paused(self) -> dict[str, bool]:
         """Which of the deployments make no runs, as Prefect knows them."""
@@ -59,11 +68,14 @@ class Serving:
         found = {name: self.prefect("GET", f"/deployments/name/{name}/{name}") for name in names}
         return {name: bool(deployment["paused"]) for name, deployment in found.items()}
 
-    def until(self, done: Callable[[], bool], seconds: float = 120) -> None:
+    def until(self, done: Callable[[], bool], run: str, seconds: float = 120) -> None:
+        """Wait for something of a flow run that goes on; say how it stands if it does not come."""
         deadline = time.monotonic() + seconds
         while not done():
             assert self.process.poll() is None
-            assert time.monotonic() < deadline
+            state = self.prefect("GET", f"/flow_runs/{run}")["state"]
+            assert state["type"] in ("SCHEDULED", "PENDING", "RUNNING"), state
+            assert time.monotonic() < deadline, state
             time.sleep(0.05)
 
 
@@ -107,7 +119,7 @@ def test_a_night_that_runs_ends_in_order_and_the_champion_stays(
     known = serving.prefect("GET", "/deployments/name/night/night")
     run = serving.prefect("POST", f"/deployments/{known['id']}/create_flow_run", {})
     journal = place.state / "night.json"
-    serving.until(lambda: journal.is_file() and "data_version" in read_json(journal))
+    serving.until(lambda: journal.is_file() and "data_version" in read_json(journal), run["id"])
     assert place.mlflow(STATUS) == [("RUNNING",)]
 
     serving.told_to_end(how, AMID_WITHIN)
