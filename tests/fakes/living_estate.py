@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -118,6 +119,7 @@ class LivingEstate:
         self.generations = [KEYS]
         self.patch.delenv("LETHE_REGISTER_URL", raising=False)
         quick_register(self.patch)
+        self.patch.setattr(os, "sync", lambda: None)  # no life loses the power, and all would wait
         self.keys_made = itertools.count()
         self.patch.setattr(name_keys, "secrets", SimpleNamespace(token_bytes=self._token_bytes))
         self.world = World(root, [])
@@ -125,10 +127,7 @@ class LivingEstate:
         self.workspace = self.world.workspace
         self.workspace.landing.mkdir(parents=True)
         self.world.data.stages = {
-            "interactions": (
-                "data/interactions",
-                self._stage,
-            )
+            "interactions": ("data/interactions", self._stage),
         }
         self.world.data.commit = self._commit  # type: ignore[method-assign]
         desk = self.world.desk
