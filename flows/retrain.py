@@ -56,7 +56,8 @@ def learn(night: Night, told: dict[str, Any]) -> None:
         if not steps.is_new(night):
             return
         digest = told["split"]["digest"]
-        told["tuned"] = [tasks.tune(night, digest, name) for name in night.params().tuning.recipes]
+        recipes = night.params().tuning.recipes if steps.must_search(night) else ()
+        told["tuned"] = [tasks.tune(night, digest, name) for name in recipes]
         told["trained"] = tasks.train(night, told["data"], told["tuned"])
         told["version"] = tasks.record(night, told["data"], told["tuned"], told["trained"])
         steps.put_down(night, told)

@@ -12,9 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lethe.adapters.packing import model_folder
 from lethe.adapters.studies import TrialRecord, import_ahead
-from lethe.durable import read_json, sha256_file, sha256_json, write_json
+from lethe.durable import read_json
 from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
@@ -95,7 +94,7 @@ def take_up(night: Night, told: dict[str, Any]) -> None:
 
     A promotion is taken over only while it stands; otherwise the version is judged again.
     """
-    found = telling.taken_up(night, _key(night))
+    found = telling.taken_up(night, telling.key(night))
     if found:
         if "promotion" in found and found["promotion"]["version"] != _desk(night).champion():
             found = {name: found[name] for name in ("tuned", "trained", "version")}
@@ -110,31 +109,34 @@ def is_new(night: Night) -> bool:
     return champion is None
 
 
+def must_search(night: Night) -> bool:
+    """False if only requests of rights came since the search that led to the champion.
+
+    Its setting is then trained anew, and whoever asked is out of it sooner by the time of a search.
+    The journal holds the answer for a night that is killed; after one that is refused it is True.
+    """
+    grounds, room = telling.grounds(night), night.workspace
+    if night.noted("searched") != grounds:
+        if not tuning.is_searched(room, grounds, _desk(night).champion()):
+            return True
+        night.note(searched=grounds)
+    tuning.rely_on_search(room)
+    say("tune", "nothing new since the last search but requests: the champion's setting again")
+    return False
+
+
 def _last(night: Night) -> int | None:
     """The champion, if it was made from exactly the sealed data and the present settings."""
     workspace = night.workspace
     if not workspace.last_night.is_file():
         return None
     last, champion = read_json(workspace.last_night), _desk(night).champion()
-    return champion if (last["key"], last["champion"]) == (_key(night), champion) else None
-
-
-def _key(night: Night) -> str:
-    """Digest of the shards, of the register's head they were purged at, settings and serving code.
-
-    Not the data version's own digest: that names the landed files too, and a file in which there
-    was no row to keep is no reason to learn again. A version that an older Lethe would serve in
-    another way does not verify any more: that is a reason.
-    """
-    sealed = read_json(night.workspace.interactions / "manifest.json")
-    data = [sealed[name] for name in ("shards", "register_position", "register_head")]
-    served = sha256_file(model_folder.SERVING)
-    return sha256_json([*data, night.params().learning_digest, served])
+    return champion if (last["key"], last["champion"]) == (telling.key(night), champion) else None
 
 
 def put_down(night: Night, told: Mapping[str, Any]) -> None:
     """Note how far the night has come, so that it is taken up there after a kill."""
-    telling.put_down(night, _key(night), told)
+    telling.put_down(night, telling.key(night), told)
 
 
 def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
@@ -255,15 +257,11 @@ def retire(night: Night) -> dict[str, Any]:
 
 def remember(night: Night, told: Mapping[str, Any]) -> None:
     """Note what the new champion was made from, for `is_new` and for tomorrow's first trials."""
-    keep = night.params().retention.nights_of_studies
-    tuning.forget_studies(night.workspace, [entry.study for entry in told["tuned"]], keep)
-    write_json(
-        night.workspace.last_night,
-        {
-            "key": _key(night),
-            "champion": told["promotion"]["version"],
-            "best": {entry.recipe: entry.hyperparameters for entry in told["tuned"]},
-        },
+    room, tuned, keep = night.workspace, told["tuned"], night.params().retention.nights_of_studies
+    if tuned:
+        tuning.forget_studies(room, [entry.study for entry in tuned], keep)
+    tuning.remember(
+        room, telling.key(night), telling.grounds(night), told["promotion"]["version"], tuned
     )
     put_down(night, told)
 

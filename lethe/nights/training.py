@@ -1,7 +1,8 @@
 """Train: the best of each recipe judged on the test window, and one of them refitted cold.
 
 That is the winner of tonight's searches, or else the champion's own recipe, hyper-parameters and
-seed: a search without luck does not keep in service whoever asked to be erased.
+seed: a search without luck does not keep in service whoever asked to be erased, and where nothing
+but requests of rights came since the last search, nothing is searched.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Trained:
 
     `leaderboard` and `comparisons` are plain values for the report; `accepted` and `reasons` the
     quality rule's answer. `set_aside` is empty, or why tonight's winner was not taken: then all
-    else is said of the champion's setting, trained anew.
+    else is said of the champion's setting, trained anew. So it is if not `searched`: then there
+    was no other.
     """
 
     recipe: str
@@ -48,14 +50,15 @@ class Trained:
     users: int
     items: int
     set_aside: tuple[str, ...] = ()
+    searched: bool = True
 
     @property
     def headline(self) -> str:
         """What was trained, and how good it is, in one line."""
         value = f"{self.metrics[self.metric]:.4f}"
-        if not self.set_aside:
+        if self.searched and not self.set_aside:
             return f"{self.recipe} leads with {value}"
-        because = "; ".join(self.set_aside)
+        because = "; ".join(self.set_aside) or "nothing new but requests"
         return f"the champion's {self.recipe} is trained anew and reaches {value}: {because}"
 
 
@@ -77,18 +80,23 @@ def judge(
     training: Path,
     params: Params,
     best: Mapping[str, Hyperparameters],
-    winner: str,
+    winner: str | None,
     champion: Manifest | None,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
+
+    Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
 
     All are fitted cold on the same "train+validation" matrix. So is the champion: its stored
     factors have learned from nearly all of tonight's test window and would win by that alone.
 
     Raises:
-        RecipeFailed: the winner's fit failed. Another contender that fails is left out, unless
-            the quality rule needs it.
+        BadConfiguration: there is neither a winner nor a champion.
+        RecipeFailed: the winner's fit failed, or the champion's. Another contender that fails is
+            left out, unless the quality rule needs it.
     """
+    if winner is None and champion is None:
+        raise BadConfiguration("no recipe was tuned, and there is no champion")
     window = Window.read(training, "test")
 
     def scored(name: str, hyperparameters: Hyperparameters, seed: int) -> Evaluation:
@@ -96,7 +104,7 @@ def judge(
         values = made.hyperparameters.model_validate(dict(hyperparameters))
         return window.evaluate(made.fit(window.matrix, values, seed, None))
 
-    scores = {winner: scored(winner, best[winner], params.seed)}
+    scores = {} if winner is None else {winner: scored(winner, best[winner], params.seed)}
     contenders = {name: values for name, values in best.items() if name != winner}
     contenders |= {name: {} for name, entry in RECIPES.items() if entry.baseline}
     for name, values in contenders.items():
@@ -106,21 +114,20 @@ def judge(
             continue
     baselines = {name: scores[name] for name in scores if RECIPES[name].baseline}
     if champion is not None:
-        same = (champion.recipe, champion.hyperparameters, champion.seed)
-        tonight = (winner, _whole(winner, best[winner]), params.seed)
+        setting = (champion.recipe, champion.hyperparameters, champion.seed)
         scores[CHAMPION] = (
             scores[winner]
-            if same == tonight
-            else scored(champion.recipe, champion.hyperparameters, champion.seed)
+            if winner and setting == (winner, _whole(winner, best[winner]), params.seed)
+            else scored(*setting)
         )
-    beside = scores.get(CHAMPION)
-    judgement = params.promotion.judge(scores[winner], beside, baselines, seed=params.seed)
+    beside, leading = scores.get(CHAMPION), scores[winner or CHAMPION]
+    judgement = params.promotion.judge(leading, beside, baselines, seed=params.seed)
     board = leaderboard(scores, params.promotion.metric, params.seed)
     if beside is not None and not judgement.accepted:
         own = params.promotion.judge(beside, beside, baselines, seed=params.seed)
         if own.accepted:
             return Judged(own, board, beside, set_aside=judgement.reasons)
-    return Judged(judgement, board, scores[winner])
+    return Judged(judgement, board, leading)
 
 
 def _whole(name: str, hyperparameters: Hyperparameters) -> dict[str, Any]:
@@ -140,20 +147,19 @@ def train(  # noqa: PLR0913
     """Judge the winner on the test window, refit it cold on everything, and write its files.
 
     The winner is the recipe that was best on the validation window: the test window only judges.
-    Where it is set aside, the champion's setting is refitted instead: see `Judged`.
+    Where it is set aside, or nothing was tuned, the champion's setting is refitted instead.
 
     Raises:
-        BadConfiguration: nothing was tuned.
-        RecipeFailed: the winner's fit failed.
+        BadConfiguration: nothing was tuned, and there is no champion.
+        RecipeFailed: the fit failed.
     """
-    if not tuned:
-        raise BadConfiguration("no recipe was tuned")
-    first = max(tuned, key=lambda entry: entry.value)
+    first = max(tuned, key=lambda entry: entry.value, default=None)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    judged = judge(workspace.training, params, best, first.recipe, champion)
-    chosen = Setting(first.recipe, first.hyperparameters, params.seed)
-    if champion is not None and judged.set_aside:
+    judged = judge(workspace.training, params, best, first.recipe if first else None, champion)
+    if champion is not None and (first is None or judged.set_aside):
         chosen = Setting(champion.recipe, champion.hyperparameters, champion.seed)
+    elif first is not None:
+        chosen = Setting(first.recipe, first.hyperparameters, params.seed)
     folder = workspace.candidates / chosen.recipe
     solution = refit(workspace.training, params, chosen, data_version, register_head)
     write_solution(folder, solution)
@@ -180,6 +186,7 @@ def train(  # noqa: PLR0913
         users=len(solution.users) - len(TrainingSet.read(workspace.training).canaries),
         items=len(solution.items),
         set_aside=judged.set_aside,
+        searched=first is not None,
     )
 
 

@@ -191,7 +191,27 @@ def test_the_champions_setting_is_held_to_the_baselines_like_any_other(
     assert bool(judged.set_aside) is champion_beats
 
 
-def test_without_a_study_there_is_nothing_to_train(workspace: Workspace) -> None:
+def test_without_a_study_the_champions_setting_is_trained_anew_and_judged_like_any_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = manifest_of(workspace, GOOD)
+    made = train(workspace, params(), [], DATA, HEAD, champion)
+    assert made.accepted
+    assert not made.searched
+    assert (made.recipe, made.hyperparameters, made.seed) == ("als", champion.hyperparameters, 99)
+    shown = {row["name"]: row["mean"] for row in made.leaderboard}
+    assert made.metrics[made.metric] == shown[CHAMPION] > shown["popular"]
+    assert "als" not in shown
+    assert "nothing new but requests" in made.headline
+    whole = TrainingSet.read(workspace.training).matrix("all")
+    assert read_solution(Path(made.folder)).manifest.matrix_digest == whole.digest
+    monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+    refused = train(workspace, params(), [], DATA, HEAD, champion)
+    assert not refused.accepted
+    assert refused.reasons
+
+
+def test_without_a_study_and_a_champion_there_is_nothing_to_train(workspace: Workspace) -> None:
     with pytest.raises(BadConfiguration, match="no recipe was tuned"):
         train(workspace, params(), [], DATA, HEAD, None)
 

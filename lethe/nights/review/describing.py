@@ -129,6 +129,7 @@ def _best_curve(facts: Mapping[str, Any], trained: Trained | None) -> list[tuple
         trial
         for trial in facts["trials"]
         if trained
+        and trained.searched
         and not trained.set_aside
         and trial["recipe"] == trained.recipe
         and trial["state"] == "complete"
@@ -143,6 +144,15 @@ def _quality(trained: Trained) -> str:
             f"Tonight's best was set aside: {'; '.join(trained.set_aside)}. Trained anew instead, "
             "and accepted by the quality rule: the champion's recipe and hyper-parameters."
         )
+    if not trained.searched:
+        return (
+            "Nothing but requests came since the last search: nothing was searched, and the "
+            f"champion's setting was trained anew. {_accepted(trained)}"
+        )
+    return _accepted(trained)
+
+
+def _accepted(trained: Trained) -> str:
     if trained.accepted:
         return "The quality rule accepts it."
     return "The quality rule refuses it: " + "; ".join(trained.reasons) + "."
