@@ -2,6 +2,8 @@
 
     python -m benchmarks.forgetting [ROWS ...] [--trials N] [--erased N]
                                     (1,000,000 rows, 8 trials, 10 people)
+    python -m benchmarks.forgetting 10000000 --trials 2 --first FOLDER
+                                    the first night alone; again with the same to measure the rest
 
 On a generated shop a first night promotes a version. Then people ask to be erased, and the clock
 runs from the start of `lethe erase` to the end of the night that trains the champion's setting
@@ -45,6 +47,7 @@ class Forgotten:
 
     first: float
     first_memory: float
+    first_load: float
     erase: float
     night: float
     memory: float
@@ -104,10 +107,22 @@ def exact(root: Path) -> float:
     return time.perf_counter() - began
 
 
-def measured(root: Path, erased: int) -> Forgotten:
-    """A first night, then the requests and the night that closes them."""
-    people = some_people(root, erased)
-    first, first_memory, _ = lethe(root, "night")
+def begun(root: Path, rows: int, trials: int, erased: int) -> bool:
+    """A first night in a new workspace, and what it told beside it; False if that is there."""
+    told = root.with_suffix(".json")
+    if told.is_file():
+        return False
+    shop(root, rows, trials)
+    people, load = some_people(root, erased), os.getloadavg()[0]
+    first, memory, _ = lethe(root, "night")
+    told.write_text(json.dumps({"people": people, "first": [first, memory, load]}))
+    return True
+
+
+def measured(root: Path) -> Forgotten:
+    """After a first night the requests and the night that closes them."""
+    told = json.loads(root.with_suffix(".json").read_text())
+    people, first = told["people"], told["first"]
     asked, _, _ = lethe(root, "erase", given="\n".join(people) + "\n")
     seconds, memory, answer = lethe(root, "night")
     if answer["outcome"] != "promoted":
@@ -118,7 +133,7 @@ def measured(root: Path, erased: int) -> Forgotten:
     closed = sum(one["state"] == "closed" for one in requests["requests"])
     if facts["quality"]["searched"]:
         raise SystemExit("the night searched, though nothing came but requests")
-    return Forgotten(first, first_memory, asked, seconds, memory, facts, closed, exact(root))
+    return Forgotten(*first, asked, seconds, memory, facts, closed, exact(root))
 
 
 def table(found: Sequence[Forgotten], load: float) -> str:
@@ -142,6 +157,7 @@ def table(found: Sequence[Forgotten], load: float) -> str:
     rows["requests closed"] = [str(one.closed) for one in found]
     rows["the first night, which took all in and searched"] = [f"{one.first:.0f}" for one in found]
     rows["its peak memory (largest process), MiB"] = [f"{one.first_memory:,.0f}" for one in found]
+    rows["load as it began"] = [f"{one.first_load:.1f}" for one in found]
     lines = (f"| {name} | {' | '.join(values)} |" for name, values in rows.items())
     head = f"| Seconds of | {sizes} |"
     return "\n".join([machine(load), "", head, f"|---|{'---:|' * len(found)}", *lines])
@@ -153,13 +169,15 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", type=int, default=[1_000_000])
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--erased", type=int, default=10)
+    parser.add_argument("--first", type=Path)
     asked = parser.parse_args()
     load, found = os.getloadavg()[0], list[Forgotten]()
     for rows in asked.rows:
         with tempfile.TemporaryDirectory() as place:
-            root = Path(place) / "shop"
-            shop(root, rows, asked.trials)
-            found.append(measured(root, asked.erased))
+            root = asked.first or Path(place) / "shop"
+            if begun(root, rows, asked.trials, asked.erased) and asked.first:
+                return
+            found.append(measured(root))
     text = table(found, load)
     print(text)
     put("forgetting", text)
