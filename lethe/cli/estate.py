@@ -178,32 +178,41 @@ def diff(workspace: Workspace, one: str, other: str) -> dict[str, Any]:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--register-only", is_flag=True, help="The register alone, into FILE (*.db).")
 @in_workspace
-def backup(workspace: Workspace, file: Path) -> dict[str, Any]:
+def backup(workspace: Workspace, file: Path, register_only: bool) -> dict[str, Any]:
     """Write all stores but the register and the keys into FILE (*.tar.gz).
 
     Not beside a night, and of a workspace at rest only. The file is personal data that no erasure
     reaches.
     """
-    from lethe.desk.estate.backing_up import back_up
+    from lethe.desk.backups.backing_up import back_up
+    from lethe.desk.backups.registers import copy_out
 
+    if register_only:
+        return copy_out(workspace, file)
     return back_up(workspace, file)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--register",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The newest copy of the register, where the one here is empty.",
+)
 @anywhere
 @click.pass_context
-def restore(context: click.Context, file: Path) -> None:
+def restore(context: click.Context, file: Path, register: Path | None) -> None:
     """Put the stores of a backup in place and replay the register over them.
 
     Keys and register must be there; the folder must be the one that the backup was made in. Until
     the restore has ended every other command refuses. Killed, it is started again.
     """
-    from lethe.desk.estate.restoring import restore as bring_back
+    from lethe.desk.backups.restoring import restore as bring_back
 
     workspace = Workspace(context.obj["workspace"].resolve())
-    printing.answer(bring_back(workspace, file), context.obj["json"])
+    printing.answer(bring_back(workspace, file, register), context.obj["json"])
 
 
 COMMANDS = (scan, access, du, data, backup, restore)

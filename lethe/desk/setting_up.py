@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import yaml
 
+from lethe.desk.stack.addresses import withdraw_lost
 from lethe.durable import write_bytes
 from lethe.errors import BadConfiguration, OutsideFailure
 from lethe.estate.process import settle
@@ -45,6 +46,7 @@ def initialise(
         RefusedByGate: a backup is being restored here.
     """
     workspace.refuse_half_restored()
+    withdraw_lost(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
     had_parameters = workspace.params.exists()
     _write_parameters(workspace, overlay)

@@ -274,17 +274,17 @@ def _overlapping(paths: Iterable[str]) -> bool:
     return len(set(listed)) < len(listed) or any(PurePosixPath(p) in folders for p in listed)
 
 
-def free_place(file: Path, workspace: Path) -> Path:
-    """Where a new backup goes.
+def free_place(file: Path, workspace: Path, suffix: str = SUFFIX) -> Path:
+    """Where a new backup goes, or a copy of the register.
 
     Raises:
         BadInput: it has another ending, lies in the workspace, or is there already.
     """
     path = file.resolve()
-    if not path.name.endswith(SUFFIX):
-        raise BadInput(f"a backup is called something{SUFFIX}")
+    if not path.name.endswith(suffix):
+        raise BadInput(f"such a file is called something{suffix}")
     if path.is_relative_to(workspace):
-        raise BadInput("a backup must lie outside the workspace, whose stores it holds")
+        raise BadInput("it must lie outside the workspace, whose stores it holds")
     if path.exists():
         raise BadInput("there is a file of that name already; it is not replaced")
     return path

@@ -31,6 +31,8 @@ class Store:
     tables: bool = False
 
 
+DUMPS = ".lethe/dumps"
+
 STORES: tuple[Store, ...] = (
     Store("landing", ("data/landing",), "rows with ids",
           "files go once their rows are versioned; late rows of the erased are dropped", True),
@@ -55,6 +57,8 @@ STORES: tuple[Store, ...] = (
           "versions that hold the person are destroyed, then VACUUM"),
     Store("studies", (".lethe/optuna.db", ".lethe/optuna.db-journal"),
           "hyper-parameters and scores", "hold no ids"),
+    Store("dumps", (DUMPS,), "as solution versions and studies: of the stack, in a backup alone",
+          "loaded into the databases when they are restored"),
     Store("Prefect", (".lethe/prefect",), "flow parameters and messages", "hold no ids",
           backed_up=False),
     Store("stack", (".lethe/stack",),

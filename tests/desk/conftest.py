@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lethe.desk.estate import restoring
+from lethe.desk.backups import restoring
+from tests import postgres
 from tests.fakes.backed_up_shop import NOTHING, Shop
+from tests.fakes.stack_databases import Databases, databases
 
 
 @contextlib.contextmanager
@@ -42,3 +44,12 @@ def backed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr(restoring, "_replayed", lambda *_: NOTHING)
     monkeypatch.setattr(restoring, "_champion_again", lambda _, champion: champion)
     return Shop(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """The stack's PostgreSQL, without its other servers."""
+    if why := postgres.missing():
+        pytest.skip(why)
+    with databases(tmp_path_factory.mktemp("stack")) as found:
+        yield found

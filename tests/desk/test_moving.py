@@ -115,7 +115,7 @@ def test_every_row_goes_over_as_it_was_and_the_next_number_follows(
 ) -> None:
     source, target, things = pair
     for _ in range(2):  # a copy that was killed is repeated
-        assert moving._rows_copied(source, target, {"file:///a": "mlflow-artifacts:"}) == 4
+        assert moving.copy_rows(source, target, {"file:///a": "mlflow-artifacts:"}) == 4
         with source.connect() as one, target.connect() as other:
             order = sa.select(things).order_by(things.c.id)
             before, after = (link.execute(order).all() for link in (one, other))
@@ -133,12 +133,12 @@ def test_tables_of_another_version_are_refused_and_nothing_goes_over(
     with source.begin() as link:
         link.execute(sa.text("UPDATE alembic_version SET version_num = '2'"))
     with pytest.raises(StoreUnavailable, match="alembic_version is not what it was"):
-        moving._rows_copied(source, target, {})
+        moving.copy_rows(source, target, {})
     with source.begin() as link:
         link.execute(sa.text("UPDATE alembic_version SET version_num = '1'"))
         link.execute(sa.text("CREATE TABLE strange (id INTEGER)"))
     with pytest.raises(StoreUnavailable, match="no tables strange"):
-        moving._rows_copied(source, target, {})
+        moving.copy_rows(source, target, {})
     with target.connect() as link:
         assert link.scalar(sa.select(sa.func.count()).select_from(things)) == 0
 
@@ -153,7 +153,7 @@ def test_a_register_that_grew_after_a_killed_copy_goes_over_whole_and_a_strange_
     for number, action in enumerate((Action.OBJECT, Action.ERASE), start=1):
         file.append([ask(action, STONES[number])])
         file.intend(INTENT)
-        copied = moving._rows_copied(file.engine, moved.engine, {}, append_only=True)
+        copied = moving.copy_rows(file.engine, moved.engine, {}, append_only=True)
         assert copied == 2 * number
         assert moved.check_chain() == file.check_chain()
         assert moved.promotions() == file.promotions()
@@ -161,4 +161,4 @@ def test_a_register_that_grew_after_a_killed_copy_goes_over_whole_and_a_strange_
     moved.append([ask(Action.ERASE, STONES[5])])
     file.append([ask(Action.ERASE, STONES[6])])
     with pytest.raises((StoreUnavailable, sa.exc.IntegrityError)):
-        moving._rows_copied(file.engine, moved.engine, {}, append_only=True)
+        moving.copy_rows(file.engine, moved.engine, {}, append_only=True)

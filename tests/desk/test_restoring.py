@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +15,8 @@ import pytest
 
 from flows.erase import erase
 from flows.retrain import retrain
-from lethe.desk.estate import restoring
-from lethe.desk.estate.restoring import restore
+from lethe.desk.backups import restoring
+from lethe.desk.backups.restoring import restore
 from lethe.desk.experiments import experimenting
 from lethe.desk.setting_up import initialise
 from lethe.durable import read_json
@@ -28,6 +30,7 @@ from lethe.stages import __main__ as stages
 from lethe.stages import opening
 from tests.fakes.backed_up_shop import MADE, Shop
 from tests.kills import dying_at
+from tests.watched import BIN
 
 
 @pytest.fixture
@@ -70,6 +73,20 @@ def test_a_restore_forgets_no_merge_of_ids(shop: Shop) -> None:
     restore(shop.room, path)
     assert opening.newest_merge(shop.room) == shop.register.merge_head()
     assert list(shop.register.links().people()) == [{"a" * 64, "b" * 64}]
+
+
+def test_a_restore_in_a_shell_of_its_own_settles_the_kernel_before_numpy_comes(shop: Shop) -> None:
+    """The setting is read from the backup: a folder that lost its disk has none yet."""
+    asked = shop.backed_up["params.yaml"].replace(b"blas_kernel: Haswell", b"blas_kernel: Nehalem")
+    assert asked != shop.backed_up["params.yaml"]
+    shop.backed_up["params.yaml"] = asked
+    path = shop.backup(workspace="/srv/another")
+    plain = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    done = subprocess.run(
+        [str(BIN / "lethe"), "--workspace", str(shop.room.root), "restore", str(path)],
+        env=plain, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "it can only be restored in /srv/another" in done.stderr, "refused for another reason"
 
 
 def doors(root: str) -> list[Callable[[], object]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lethe.desk.estate import restoring
-from lethe.desk.estate.restoring import restore
+from lethe.desk.backups.restoring import restore
 from lethe.errors import RefusedByGate, WrongKey
 from lethe.estate.keys import keys_before, open_keys
 from lethe.estate.renaming import name_keys
@@ -99,7 +98,7 @@ def test_a_restore_that_leaves_the_next_key_where_it_is_opens_nothing_afterwards
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_the_middle(shop)
-    monkeypatch.setattr(restoring.name_keys, "settle", lambda *_: None)
+    monkeypatch.setattr(name_keys, "settle", lambda *_: None)
     restore(shop.room, under(shop, keys_before(shop.room)))
     with pytest.raises(RefusedByGate, match="has not ended"):
         open_keys(shop.room)

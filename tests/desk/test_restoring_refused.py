@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lethe.desk.estate import restoring
-from lethe.desk.estate.restoring import restore
+from lethe.desk.backups import restoring
+from lethe.desk.backups.restoring import restore
 from lethe.durable import locked
 from lethe.errors import (
     ArtifactCorrupt,

@@ -275,7 +275,7 @@ def test_a_gzip_that_is_cut_is_told_as_damaged(tmp_path: Path) -> None:
 def test_neither_the_register_nor_a_key_nor_what_is_made_anew_is_in_a_backup() -> None:
     left_out = {store.name for store in STORES if not store.backed_up}
     made_anew = {"Prefect", "temporary files", "suppressed", "batch outputs"}
-    servers = {"stack"}  # `lethe backup` refuses where there are some: their own tools copy them
+    servers = {"stack"}  # of its databases there are dumps
     assert left_out == {"register", "keys", "outbox"} | made_anew | servers
     assert not {p for s in STORES if not s.backed_up for p in s.places} & set(backups.places())
     assert ".lethe/night.json" in backups.passing_places()

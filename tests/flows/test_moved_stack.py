@@ -1,11 +1,14 @@
 """A workspace with a history in files is carried over into the stack, and forgets there too.
 
+It does so where it lost its disk as well, and a backup and a copy of the register came back.
+
 Every process is real, as in `tests/flows/test_stack.py`.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -14,9 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from lethe.desk.stack.addresses import addresses
+from lethe.desk.stack.postgres import make_databases
+from lethe.durable import read_json
 from lethe.estate.stores import undeclared
 from lethe.estate.workspace import Workspace
+from lethe.interactions.rights.register import Register
 from tests import postgres
 from tests.flows.stack import Stack
 from tests.flows.test_stack import PARAMS
@@ -26,11 +34,12 @@ from tests.watched import BIN
 FILES = ("register.db", "mlflow/mlflow.db", "optuna.db")
 
 
-@pytest.fixture
-def lived(tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A workspace with one night and an open erasure in its files."""
     if why := postgres.missing():
         pytest.skip(why)
+    tmp_path = tmp_path_factory.mktemp("lived")
     workspace = Workspace(tmp_path / "shop")
     made = Stack(workspace, tmp_path / "connections")
     (tmp_path / "params.yaml").write_text(f"{PARAMS}promotion: {{must_beat: []}}\n")
@@ -95,3 +104,50 @@ def test_a_history_in_files_goes_over_whole_and_an_erasure_reaches_it_there(live
     assert lived.lethe("scan", "--file", str(lived.connections.parent / "erased"))["found"] == 0
     assert lived.lethe("verify")["verdict"] == "VERIFIED"
     assert undeclared(lived.workspace) == ()
+
+
+def _lose_the_disk(stack: Stack) -> None:
+    """All but the keys is gone, and the databases are as a new stack's; its servers go on."""
+    root, state = stack.workspace.root, stack.workspace.state
+    for path in (*root.iterdir(), *state.iterdir()):
+        if path.name not in {".lethe", "keys", "stack"}:
+            (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    found = addresses(stack.workspace)
+    for name in ("mlflow", "optuna", "register"):
+        engine = sa.create_engine(found.database(name, owner=True), poolclass=sa.NullPool)
+        with engine.begin() as link:
+            link.execute(sa.text("DROP SCHEMA public CASCADE"))
+            link.execute(sa.text("CREATE SCHEMA public"))
+            link.execute(sa.text("GRANT ALL ON SCHEMA public TO PUBLIC"))
+    make_databases(found)
+    Register.open(found.database("register", owner=True)).initialise()
+
+
+@pytest.mark.timeout(600)
+def test_a_person_erased_after_the_backup_of_a_stack_is_nowhere_after_the_restore(
+    lived: Stack, tmp_path: Path
+) -> None:
+    if not lived.workspace.stack_environment.exists():
+        lived.lethe("up", "--move")
+    backup, copy, erased = (tmp_path / name for name in ("b.tar.gz", "register.db", "erased"))
+    lived.lethe("backup", str(backup))
+    erased.write_text(f"{shop.LATE}\n")
+    lived.lethe("erase", "--file", str(erased))
+    lived.lethe("backup", "--register-only", str(copy))
+    before = lived.lethe("status")
+    _lose_the_disk(lived)
+
+    done = lived.lethe("restore", str(backup), "--register", str(copy))
+
+    assert (done["people"], done["champion"]) == (1, None)
+    assert done["versions"] >= 1
+    assert done["rows"] > 0
+    after = lived.lethe("status")
+    names = ("register_position", "requests")
+    assert [after[name] for name in names] == [before[name] for name in names]
+    assert (after["champion"], after["versions"]) == (None, [])
+    assert lived.lethe("scan", "--file", str(erased))["found"] == 0
+    assert list((lived.workspace.mlflow / "artifacts").rglob("users.txt")) == []
+    assert undeclared(lived.workspace) == ()
+    secrets = read_json(lived.workspace.keys / "stack.json")["secrets"].values()
+    assert not any(secret in lived.logs() for secret in secrets)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lethe.desk.estate.backing_up import back_up
-from lethe.desk.estate.restoring import restore
+from lethe.desk.backups.backing_up import back_up
+from lethe.desk.backups.restoring import restore
 from lethe.durable import read_json
 from lethe.errors import RefusedByGate
 from lethe.estate.workspace import Workspace

@@ -11,8 +11,8 @@ import pytest
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.data_versions import DataVersions
+from lethe.desk.backups.restoring import restore
 from lethe.desk.estate.replacing import replace_key
-from lethe.desk.estate.restoring import restore
 from lethe.errors import RefusedByGate, WrongKey
 from lethe.estate.keys import keys_before, open_keys
 from lethe.estate.renaming import name_keys

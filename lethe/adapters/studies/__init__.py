@@ -12,9 +12,10 @@ from lethe.adapters.studies.records import (
     TrialRecord,
     TrialScore,
 )
-from lethe.adapters.studies.searching import forget, tune
+from lethe.adapters.studies.searching import HISTORY, forget, tune
 
 __all__ = [
+    "HISTORY",
     "ITERATIONS",
     "Objective",
     "ParamValue",

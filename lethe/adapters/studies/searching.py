@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
+HISTORY = ("studies",)
+"""The tables that have rows once a night has run."""
+
 _STATES: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 _ERASE = "PRAGMA secure_delete=ON"
 _INTERRUPTED, _SECONDS, _METRICS, _FAILURE = "interrupted", "seconds", "metrics", "failure"

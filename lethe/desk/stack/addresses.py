@@ -76,6 +76,17 @@ def publish(workspace: Workspace, found: Addresses) -> None:
     write_bytes(workspace.stack_environment, lines.encode("ascii"))
 
 
+def withdraw_lost(workspace: Workspace) -> None:
+    """Take back what `publish` wrote if keys were put into an empty folder and no database was.
+
+    `lethe up` makes them anew there. Where anything remembers a register, its loss must show.
+    """
+    made = (workspace.stack / "postgres" / "made").exists()
+    remembered = (workspace.catalogue, workspace.register_position, workspace.register_anchor)
+    if not made and not any(path.exists() for path in remembered):
+        workspace.stack_environment.unlink(missing_ok=True)
+
+
 def _file(workspace: Workspace) -> Path:
     return workspace.keys / "stack.json"
 

@@ -83,7 +83,7 @@ def _copied(workspace: Workspace, found: Addresses) -> dict[str, int]:
         for name, database in _files(workspace).items():
             if database.is_file():
                 owner = name == "register"
-                counts[name] = _rows_copied(
+                counts[name] = copy_rows(
                     sa.create_engine(_sqlite(database), poolclass=sa.NullPool),
                     sa.create_engine(
                         found.database(name, owner=owner), poolclass=sa.NullPool,
@@ -99,13 +99,18 @@ def _copied(workspace: Workspace, found: Addresses) -> dict[str, int]:
     return counts
 
 
-def _rows_copied(
+def copy_rows(
     source: sa.Engine, target: sa.Engine, renamed: dict[str, str], append_only: bool = False
 ) -> int:
     """Copy every table in one transaction and compare; how many rows there are.
 
+    `renamed` maps the places that texts may name to what they are called in the target.
+
     What a tool, or a copy that was killed, put there goes before. An append-only ledger keeps it:
     its file can only have grown since.
+
+    Raises:
+        StoreUnavailable: the target lacks a table, or holds other rows afterwards; none stay.
     """
     there, here = sa.MetaData(), sa.MetaData()
     there.reflect(source)
@@ -123,7 +128,8 @@ def _rows_copied(
             new = [row for row in wanted if table.name != _REVISION and _key(row) not in kept]
             for first in range(0, len(new), _AT_ONCE):
                 writing.execute(table.insert(), new[first : first + _AT_ONCE])
-            _number_on(writing, table)
+            if target.dialect.name == "postgresql":
+                _number_on(writing, table)
             if _read(writing, table, {}) != wanted:
                 raise StoreUnavailable(f"table {table.name} is not what it was in the file")
     return sum(len(found) for name, found in rows.items() if name != _REVISION)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lethe.desk.backups import dumps
+from lethe.desk.stack.addresses import Addresses
 from lethe.durable import locked, sha256_file
-from lethe.errors import BadConfiguration, BadInput, Busy, StoreUnavailable
+from lethe.errors import BadInput, Busy, StoreUnavailable
 from lethe.estate import backups
 from lethe.estate.backups import Backup, Kept
 from lethe.estate.keys import open_keys, open_signing_key
@@ -31,20 +33,19 @@ def back_up(workspace: Workspace, file: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: see `lethe.estate.backups.free_place`.
-        BadConfiguration: MLflow lies at a server, which no backup of a folder holds.
+        BadConfiguration: see `lethe.desk.backups.dumps`.
         Busy: a night, an experiment or a promotion is under way, or was cut off.
         StoreUnavailable: a file could not be read, or changed meanwhile.
     """
     path = backups.free_place(file, workspace.root)
-    if not workspace.keeps_mlflow_itself():
-        raise BadConfiguration("MLFLOW_TRACKING_URI names a server: back it up there")
+    stack = dumps.stack_of(workspace)
     open_keys(workspace)
     register = opening.open_register(workspace, opening.open_params(workspace))
     with locked(workspace.night_lock, 5.0), apart(workspace, "backup", 5.0) as scratch:
         _at_rest(workspace, register)
         head = register.check_chain(opening.newest_known(workspace))
         try:
-            sources = dict(sorted(_sources(workspace, scratch)))
+            sources = dict(sorted(_sources(workspace, scratch, stack)))
             backup = Backup(
                 workspace=str(workspace.root),
                 made=opening.now(),
@@ -76,9 +77,16 @@ def _at_rest(workspace: Workspace, register: Register) -> None:
         raise Busy("a promotion was cut off; `lethe night` ends it, then a backup is possible")
 
 
-def _sources(workspace: Workspace, scratch: Path) -> Iterator[tuple[str, Path]]:
+def _sources(
+    workspace: Workspace, scratch: Path, stack: Addresses | None
+) -> Iterator[tuple[str, Path]]:
     """Each file's path in the workspace, and where its bytes are: of a database, a copy."""
+    if stack:
+        for name in dumps.NAMES:
+            dumps.write(stack, name, dump := scratch / "dumps" / f"{name}.sql")
+            yield dumps.member(name), dump
     wanted, root = backups.places(), workspace.root
+    replaced = {workspace.mlflow / "mlflow.db", workspace.studies}  # by the stack's databases
     found = [root / name for name in wanted if (root / name).is_file()]
     found += [
         path
@@ -89,6 +97,8 @@ def _sources(workspace: Workspace, scratch: Path) -> Iterator[tuple[str, Path]]:
     ]
     for path in dict.fromkeys(found):
         name = path.relative_to(root).as_posix()
+        if stack and path in replaced:
+            continue
         if not name.isprintable():
             raise BadInput("a file has a name that no backup can hold: unprintable, or not UTF-8")
         beside = _BESIDE.fullmatch(str(path))
@@ -114,7 +124,8 @@ def _copied(database: Path, scratch: Path) -> Path:
 
 
 def _kept(workspace: Workspace, name: str, path: Path) -> Kept:
-    mode = (workspace.root / name).stat().st_mode & 0o755
+    there = workspace.root / name
+    mode = (there if there.exists() else path).stat().st_mode & 0o755
     return Kept(name, path.stat().st_size, sha256_file(path), mode)
 
 

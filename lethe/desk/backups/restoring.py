@@ -14,23 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lethe.durable import locked, sha256_file, sync_folder, write_json
-from lethe.errors import (
-    ArtifactCorrupt,
-    BadConfiguration,
-    BadInput,
-    LetheError,
-    NotAWorkspace,
-    WrongKey,
-)
+from lethe.durable import locked, sync_folder, write_json
+from lethe.errors import BadInput, NotAWorkspace
 from lethe.estate import backups
 from lethe.estate.backups import Opened
-from lethe.estate.keys import keys_before
 from lethe.estate.process import configured_kernel, settle
-from lethe.estate.renaming import name_keys
+from lethe.estate.stores import DUMPS
 from lethe.estate.workspace import Workspace
 
 if TYPE_CHECKING:
+    from lethe.desk.backups.dumps import Dump
+    from lethe.desk.stack.addresses import Addresses
     from lethe.interactions.rights.standing import Head
     from lethe.nights.forgetting.replaying import Replayed
 
@@ -38,14 +32,17 @@ _WAIT = 5.0
 _LANDING, _EVIDENCE = "data/landing", ".lethe/evidence"
 
 
-def restore(workspace: Workspace, file: Path) -> dict[str, Any]:
+def restore(workspace: Workspace, file: Path, register: Path | None = None) -> dict[str, Any]:
     """Replace the workspace's stores by those of a backup, and replay the register over them.
 
-    Keys and register must be there already: they are not in the backup.
+    Keys and register must be there already: they are not in the backup. `register` is a copy of
+    the register for a workspace whose own is empty. A backup of a stack goes into another one,
+    which is up and has no history.
 
     Raises:
         NotAWorkspace: there are no keys here.
-        BadInput: the file is no backup, was made elsewhere, or would hide a landed file.
+        BadInput: the file is no backup, was made elsewhere, or would hide a landed file; a stack
+            would lose a history, or a register its entries.
         WrongKey: it was made, or signed, with other keys.
         ArtifactCorrupt: it is damaged, or the register is older than what is known of it.
         StoreUnavailable: there is no register, or a store failed: start again.
@@ -67,9 +64,19 @@ def restore(workspace: Workspace, file: Path) -> dict[str, Any]:
         with _emptied_around(staged):
             opened = backups.unpack(path, staged)
             settle(workspace, configured_kernel(Workspace(staged)))
-            head = _checked(workspace, Workspace(staged), opened)
+            # numpy comes with these: not before its kernel is settled
+            from lethe.desk.backups import registers
+            from lethe.desk.backups.checking import checked
+            from lethe.estate.keys import keys_before
+            from lethe.estate.renaming import name_keys
+
+            stack, loading = _dumps(workspace, staged, opened)
+            known = registers.to_compare(workspace, register)
+            head = checked(workspace, Workspace(staged), opened, known)
             _mark(workspace, opened, head)
-            champion = _without_aliases(staged)
+            if register is not None:
+                registers.carry_in(workspace, stack, known, head)
+            champion = _loaded(stack, loading) if stack else _without_aliases(staged)
             _replace(workspace, staged)
             name_keys.settle(workspace, keys_before(workspace), opened.backup.keys.get("names"))
         done = _replayed(workspace, opened)
@@ -88,90 +95,6 @@ def _emptied_around(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(workspace: Workspace, staged: Workspace, opened: Opened) -> Head:
-    """The register's head, once everything was compared with which a restore could go wrong."""
-    from lethe.interactions.rights.register import Register
-    from lethe.interactions.rights.standing import GENESIS, Head
-    from lethe.stages import opening
-
-    backup = opened.backup
-    if backup.workspace != str(workspace.root):
-        raise BadInput(
-            "the backup was made in another folder; MLflow records absolute paths, so it can only "
-            f"be restored in {backup.workspace}"
-        )
-    if not workspace.keeps_mlflow_itself():
-        raise BadConfiguration("MLFLOW_TRACKING_URI names a server: restore it there")
-    keys_before(workspace)  # the keys may be a copy that was taken while names were changed
-    recorded = workspace.recorded_fingerprints()
-    for name in ("pseudonym", "tombstone"):
-        if backup.keys.get(name) != recorded.get(name):
-            raise WrongKey(f"the backup was made with another {name} key")
-    if not name_keys.fits(workspace, backup.keys.get(name_keys.NAMES)):
-        raise WrongKey("the backup was made with another name key")
-    _check_signature(workspace, opened)
-    _check_landing(workspace, staged)
-    register = Register.open(workspace.register_url(), known_merge=opening.newest_merge(workspace))
-    known = {Head(backup.register_position, backup.register_head)}
-    known |= {head for place in (workspace, staged) for head in _known_to(workspace, place)}
-    head = register.check_chain(max(known, key=lambda one: one.position))
-    places = {0: GENESIS} | {
-        entry.position: Head(entry.position, entry.digest) for entry in register.entries()
-    }
-    if any(places.get(one.position) != one for one in known):
-        raise ArtifactCorrupt("the register is not the one that the backup was made beside")
-    return head
-
-
-def _known_to(workspace: Workspace, place: Workspace) -> Iterator[Head]:
-    """Every register head that a folder of stores remembers, and its certificates state."""
-    from lethe.estate.keys import trusted_keys
-    from lethe.gate.proof.certificate import check
-    from lethe.interactions.rights.standing import Head
-    from lethe.stages import opening
-
-    newest = opening.newest_known(place)
-    if newest is not None:
-        yield newest
-    trusted = trusted_keys(workspace)
-    for path in sorted(place.certificates.glob("*.json")):
-        with contextlib.suppress(LetheError):  # by a stranger's key: nothing is known from it
-            said = check(path.read_bytes(), trusted)
-            yield Head(said.register_position, said.register_head)
-
-
-def _check_signature(workspace: Workspace, opened: Opened) -> None:
-    from cryptography.exceptions import InvalidSignature
-
-    from lethe.estate.keys import trusted_keys
-    from lethe.gate.proof.certificate import key_id
-
-    by, _, signature = opened.signature.decode("ascii", "replace").strip().partition(" ")
-    signers = [key for key in trusted_keys(workspace) if key_id(key) == by]
-    if not signers:
-        raise WrongKey("no key that this workspace trusts signed the backup")
-    try:
-        signers[0].verify(bytes.fromhex(signature), backups.signed(opened.content))
-    except (InvalidSignature, ValueError):
-        raise ArtifactCorrupt("the backup's manifest is not the one that was signed") from None
-
-
-def _check_landing(workspace: Workspace, staged: Workspace) -> None:
-    """What landed since the backup stays; a file that would hide another is for a person."""
-    clashes = [
-        path
-        for path in staged.landing.rglob("*")
-        if path.is_file()
-        and (there := workspace.landing / path.relative_to(staged.landing)).exists()
-        and not (there.is_file() and sha256_file(there) == sha256_file(path))
-    ]
-    if clashes:
-        raise BadInput(
-            f"{len(clashes)} files in data/landing have the names of others in the backup; "
-            "rename them first"
-        )
-
-
 def _mark(workspace: Workspace, opened: Opened, head: Head) -> None:
     from lethe.stages import opening
 
@@ -181,6 +104,38 @@ def _mark(workspace: Workspace, opened: Opened, head: Head) -> None:
         workspace.restoring,
         {"backup_made": opened.backup.made, "register_position": head.position},
     )
+
+
+def _dumps(
+    workspace: Workspace, staged: Path, opened: Opened
+) -> tuple[Addresses | None, tuple[Dump, ...]]:
+    """The stack, if there is one, and what of the backup goes into its databases."""
+    from lethe.desk.backups import dumps
+
+    stack = dumps.stack_of(workspace)
+    held = any(Path(kept.path).is_relative_to(DUMPS) for kept in opened.backup.files)
+    if held and stack is None:
+        raise BadInput("the backup is one of a stack: `lethe up` first, then restore")
+    if stack is None:
+        return None, ()
+    if not held:
+        raise BadInput(
+            "the backup was made before there was a stack: restore it into a workspace without "
+            "one, then `lethe up --move`"
+        )
+    return stack, dumps.fitting(stack, staged, again=workspace.restoring.exists())
+
+
+def _loaded(stack: Addresses, loading: tuple[Dump, ...]) -> int | None:
+    """Fill the databases, without the aliases; the champion that there was."""
+    from lethe.adapters.packing.database import taken
+    from lethe.desk.backups import dumps
+
+    champion = None
+    for dump in loading:
+        champion = taken(dumps.load(stack, dump)).get("champion", champion)
+    shutil.rmtree(loading[0].file.parent)
+    return champion
 
 
 def _without_aliases(staged: Path) -> int | None:
