@@ -24,7 +24,8 @@ from lethe.errors import (
     WrongKey,
 )
 from lethe.estate.keys import replace_signing_key
-from lethe.interactions.rights.standing import Head
+from lethe.interactions.rights.register import Register
+from lethe.interactions.rights.standing import GENESIS, Head
 from lethe.stages import opening
 from tests.fakes.backed_up_shop import Shop
 
@@ -107,6 +108,14 @@ def no_register(shop: Shop) -> Path:
     return path
 
 
+def a_register_made_anew(shop: Shop) -> Path:
+    shop.backed_up[".lethe/certificates/version-1.json"] = b"judged"
+    path = shop.backup(head=GENESIS)
+    (shop.room.state / "register.db").unlink()
+    Register.open(shop.room.register_url()).initialise()
+    return path
+
+
 def no_keys(shop: Shop) -> Path:
     path = shop.backup()
     shutil.rmtree(shop.room.keys)
@@ -157,6 +166,7 @@ def mlflow_at_a_server(shop: Shop) -> Path:
         (a_register_older_than_a_certificate_of_the_backup, ArtifactCorrupt, "an old copy"),
         (a_register_beside_which_a_certificate_was_not_made, ArtifactCorrupt, "not the one that"),
         (no_register, StoreUnavailable, "no register at"),
+        (a_register_made_anew, BadInput, "the register is empty"),
         (no_keys, NotAWorkspace, "put them and the register back first"),
         (a_lost_key, BadConfiguration, "tombstone key of this workspace is missing"),
         (a_landed_file_of_the_same_name, BadInput, "1 files in data/landing"),

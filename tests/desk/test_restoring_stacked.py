@@ -20,6 +20,7 @@ from lethe.estate.backups import unpack
 from lethe.estate.process import settle
 from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Register
+from lethe.interactions.rights.standing import GENESIS
 from tests.fakes.backed_up_shop import MADE, Shop
 from tests.fakes.stack_databases import Databases
 from tests.interactions.rights.place import INTENT
@@ -110,6 +111,12 @@ def without_a_copy(lost: Lost) -> None:
     lost.copy = None  # type: ignore[assignment]
 
 
+def an_empty_register_beside_a_backup_of_before_the_first_request(lost: Lost) -> None:
+    lost.copy = None  # type: ignore[assignment]
+    lost.shop.backed_up[".lethe/certificates/version-1.json"] = b"judged"
+    lost.backup = lost.shop.backup(head=GENESIS)
+
+
 def an_older_copy(lost: Lost) -> None:
     with closing(sqlite3.connect(lost.copy)) as link, link:
         link.execute("DROP TRIGGER entries_no_delete")
@@ -163,6 +170,7 @@ def a_backup_that_was_cut(lost: Lost) -> None:
     ("spoil", "error", "says"),
     [
         (without_a_copy, ArtifactCorrupt, "an old copy was restored"),
+        (an_empty_register_beside_a_backup_of_before_the_first_request, BadInput, "is empty"),
         (an_older_copy, ArtifactCorrupt, "an old copy was restored"),
         (no_copy_at_all, BadInput, r"there is no file missing\.db"),
         (a_copy_that_is_something_else, BadFile, r"register-copy\.db: it is no copy"),

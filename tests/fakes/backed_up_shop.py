@@ -85,7 +85,8 @@ class Shop:
             sources[name] = self.folder / f"source-{number}"
             sources[name].write_bytes(content)
             files.append(Kept(name, len(content), hashlib.sha256(content).hexdigest(), 0o600))
-        head, fingerprints = self.register.head(), self.room.recorded_fingerprints()
+        head = changed.pop("head", None) or self.register.head()
+        fingerprints = self.room.recorded_fingerprints()
         made = Backup(
             str(self.room.root), MADE, head.position, head.digest, fingerprints, tuple(files)
         )

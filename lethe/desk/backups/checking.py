@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from lethe.interactions.rights.register import Register
     from lethe.interactions.rights.standing import Head
 
+_CERTIFICATES = ".lethe/certificates/"
+
 
 def checked(workspace: Workspace, staged: Workspace, opened: Opened, register: Register) -> Head:
     """The register's head, once everything was compared with which a restore could go wrong.
 
     Raises:
-        BadInput: the backup was made in another folder, or would hide a landed file.
+        BadInput: the backup was made in another folder, or would hide a landed file; or a register
+            was made anew.
         WrongKey: it was made, or signed, with other keys.
         ArtifactCorrupt: its manifest is damaged, or the register is older than what is known of it.
     """
     from lethe.interactions.rights.standing import GENESIS, Head
 
+    _refuse_an_empty(register, opened)
     backup = opened.backup
     if backup.workspace != str(workspace.root):
         raise BadInput(
@@ -53,6 +57,16 @@ def checked(workspace: Workspace, staged: Workspace, opened: Opened, register: R
     if any(places.get(one.position) != one for one in known):
         raise ArtifactCorrupt("the register is not the one that the backup was made beside")
     return head
+
+
+def _refuse_an_empty(register: Register, opened: Opened) -> None:
+    """One made anew passes for that of a backup at position 0, and knows nobody erased since."""
+    judged = any(kept.path.startswith(_CERTIFICATES) for kept in opened.backup.files)
+    if judged and not register.head().position and not register.promotions():
+        raise BadInput(
+            "the register is empty, and the backup is of nights that were judged: bring back the "
+            "register's newest copy as well, with --register"
+        )
 
 
 def _known_to(workspace: Workspace, place: Workspace) -> Iterator[Head]:
