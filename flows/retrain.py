@@ -27,7 +27,7 @@ def retrain(workspace: str = ".") -> dict[str, Any]:
         living(workspace),
         watched(workspace),
         under_way(workspace) as night,
-        artifacts.progress(night.params().name),
+        artifacts.progress(night.params().name, len(night.params().tuning.recipes)),
     ):
         told: dict[str, Any] = {}
         failure: LetheError | None = None

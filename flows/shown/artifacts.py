@@ -7,8 +7,11 @@ hold counts, scores and digests. One that cannot be made changes nothing about t
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from lethe.nights.telling import stored_facts
 from lethe.reports.brief import tables
 
 _WHOLE = 100.0
+_SEARCH = "tune"
+_PAUSE_SECONDS, _PAUSE_TIMES = 5.0, 100.0  # at least, and in times of what the last one took
 
 
 def lasting() -> bool:
@@ -29,9 +34,63 @@ def lasting() -> bool:
     return bool(flow_run.get_id() and address and not own_server.passes(address))
 
 
+@dataclass
+class _Standing:
+    """Where a night is; `searches` are the studies of its step tune, `best` is over all of them."""
+
+    searches: int
+    step: str = ""
+    begun: int = 0
+    iterations: int = 0
+    trial: Counts = field(default_factory=dict)
+    best: float = -math.inf
+
+    def happened(self, step: str, event: str, counts: Counts) -> bool:
+        """Take in an event; whether another step begins."""
+        before, value = self.step, counts.get("value")
+        if event == "start" and step in STEPS:
+            self.step, self.trial, self.iterations = step, {}, 0
+            self.begun += step == _SEARCH
+        elif event == "trial":
+            self.trial, self.iterations = counts, 0
+            if isinstance(value, float) and value > self.best:
+                self.best = value
+        elif event == "iteration":
+            self.iterations = int(counts["iterations"] or 0)
+        return self.step != before
+
+    def share(self) -> float:
+        """Percent of the night: each step is as long as the others, each study as its like."""
+        within = 0.0
+        if self.step == _SEARCH and self.searches:
+            done = (
+                int(self.trial["trial"] or 0) / int(self.trial["trials"] or 1) if self.trial else 0
+            )
+            within = min(1.0, (self.begun - 1 + done) / self.searches)
+        return _WHOLE * (STEPS.index(self.step) + within) / len(STEPS)
+
+    def __str__(self) -> str:
+        """The step; of a search its trials, the best score so far, and the present trial."""
+        parts = [f"step {STEPS.index(self.step) + 1} of {len(STEPS)}: {self.step}"]
+        if self.step == _SEARCH:
+            if self.trial:
+                parts.append("{recipe} {trial} of {trials} trials".format_map(self.trial))
+            if self.best > -math.inf:
+                parts.append(f"best {self.best:.4f}")
+            if self.iterations:
+                parts.append(f"next: {self.iterations} iterations")
+        return ", ".join(parts)
+
+
 @contextlib.contextmanager
-def progress(name: str) -> Iterator[None]:
-    """Show during the block which of the eleven steps the night of the shop `name` has come to."""
+def progress(
+    name: str, searches: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
+    """Show during the block where the night of the shop `name` is.
+
+    Which of the eleven steps; and while it tunes, with so many `searches`, trials and iterations,
+    every few seconds at most, by a `clock` in seconds.
+    """
     if not lasting():
         yield
         return
@@ -39,15 +98,16 @@ def progress(name: str) -> Iterator[None]:
 
     made: list[Any] = []  # the id of the one artifact
     _attempt(lambda: made.append(create_progress_artifact(0.0, _key(name, "progress"), "begins")))
+    standing, due = _Standing(searches), [-math.inf]
 
-    def hear(step: str, event: str, _: Counts) -> None:
-        if made and event == "start" and step in STEPS and shown[-1] != step:
-            shown.append(step)
-            number = STEPS.index(step)
-            told = f"step {number + 1} of {len(STEPS)}: {step}"
-            _update(update_progress_artifact, made, _WHOLE * number / len(STEPS), told)
+    def hear(step: str, event: str, counts: Counts) -> None:
+        another = standing.happened(step, event, counts)
+        if made and (another or (standing.step == _SEARCH and clock() >= due[0])):
+            asked = clock()
+            _update(update_progress_artifact, made, standing.share(), str(standing))
+            # A slow server is asked less often: it must not take time from the search.
+            due[0] = (now := clock()) + max(_PAUSE_SECONDS, _PAUSE_TIMES * (now - asked))
 
-    shown = [""]
     try:
         with heard_by(hear):
             yield

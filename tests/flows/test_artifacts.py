@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import own_server
 from flows.shown import artifacts
 from lethe.durable import write_json
-from lethe.nights.saying.events import STEPS, say
+from lethe.nights.saying.events import STEPS, iterated, say
 from lethe.reports.brief import tables
 from tests.fakes import night_report
 
@@ -53,7 +55,7 @@ def test_a_lasting_server_gets_progress_by_step_and_what_the_night_found(
     made: Made, result: dict[str, Any]
 ) -> None:
     with temporary_settings({PREFECT_API_URL: LASTING}):
-        with artifacts.progress("Shop & Co"):
+        with artifacts.progress("Shop & Co", 2):
             for step in (*STEPS[:5], "tune", *STEPS[5:]):
                 say(step, "begins", event="start")
         artifacts.night("Shop & Co", result)
@@ -70,6 +72,60 @@ def test_a_lasting_server_gets_progress_by_step_and_what_the_night_found(
     ]  # fmt: skip
 
 
+def searched(clock: Callable[[float], None]) -> None:
+    """Two studies of three trials of twenty iterations, a second each."""
+    for recipe in ("als", "lightfm"):
+        say("tune", "begins", event="start")
+        for trial in (1, 2, 3):
+            for iteration in range(1, 21):
+                clock(1.0)
+                iterated(iteration)
+            value = {"als": 0.25, "lightfm": 0.125}[recipe] / trial
+            say("tune", "told", {"recipe": recipe, "trial": trial, "trials": 3, "value": value},
+                event="trial")  # fmt: skip
+
+
+@pytest.mark.parametrize(("takes", "between"), [(0.0, 5.0), (0.5, 50.0)])
+def test_a_search_shows_trials_and_the_best_so_far_every_few_seconds_and_less_if_that_is_slow(
+    made: Made, monkeypatch: pytest.MonkeyPatch, takes: float, between: float
+) -> None:
+    now = [0.0]
+    at: list[float] = []
+
+    def clock(more: float = 0.0) -> float:
+        now[0] += more
+        return now[0]
+
+    def update(_: str, share: float, said: str) -> None:
+        at.append(clock())
+        made.append((said, share))
+        clock(takes)
+
+    monkeypatch.setattr(prefects, "update_progress_artifact", update)
+    with temporary_settings({PREFECT_API_URL: LASTING}), artifacts.progress("shop", 2, clock):
+        for step in STEPS[:4]:
+            say(step, "begins", event="start")
+        searched(clock)
+        say("train", "begins", event="start")
+    searching = [
+        (when, *told) for when, told in zip(at, made[1:], strict=True) if "tune" in told[0]
+    ]
+    times = [when for when, *_ in searching]
+    assert all(later - one >= between for one, later in pairwise(times))
+    assert len(times) >= 100 / between, "it was said too seldom"
+    shares = [share for _, share in made]
+    assert shares == sorted(shares)
+    assert 100 * 4 / 11 <= min(s for *_, s in searching) < max(s for *_, s in searching) < 500 / 11
+    if not takes:
+        assert searching[0][1] == "step 5 of 11: tune"
+        assert "step 5 of 11: tune, next: 5 iterations" in [said for _, said, _ in searching]
+        assert "step 5 of 11: tune, als 1 of 3 trials, best 0.2500, next: 5 iterations" in [
+            said for _, said, _ in searching
+        ]
+        assert searching[-1][1].startswith("step 5 of 11: tune, lightfm 2 of 3 trials, best 0.2500")
+    assert made[-2:] == [("step 6 of 11: train", 500 / 11), ("ended", 100.0)]
+
+
 @pytest.mark.parametrize("address", [None, LASTING])
 def test_a_server_of_the_command_s_own_and_none_get_nothing(
     address: str | None, made: Made, result: dict[str, Any],
@@ -77,7 +133,7 @@ def test_a_server_of_the_command_s_own_and_none_get_nothing(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(own_server, "_PASSING", {LASTING})
     with temporary_settings({PREFECT_API_URL: address}):
-        with artifacts.progress("shop"):
+        with artifacts.progress("shop", 2):
             say("intake", "begins", event="start")
         artifacts.night("shop", result)
         artifacts.experiment({"leaderboard": [], "metric": "m", "shop": "shop"})
@@ -95,9 +151,10 @@ def test_a_server_that_refuses_is_told_once_and_costs_no_more(
     for kind in ("create_table", "create_markdown", "update_progress"):
         monkeypatch.setattr(prefects, f"{kind}_artifact", refuse)
     with temporary_settings({PREFECT_API_URL: LASTING}):
-        with artifacts.progress("shop"):
+        with artifacts.progress("shop", 2):
             for step in STEPS:
                 say(step, "begins", event="start")
+            searched(lambda _: None)
         artifacts.night("shop", result)
 
     said = capsys.readouterr().err

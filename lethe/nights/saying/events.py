@@ -100,9 +100,8 @@ def note(step: str, event: str, seconds: float | None = None, error: str | None 
 
 
 def iterated(iterations: int) -> None:
-    """A trial ran this many iterations: too many events for any log, a number on a screen."""
-    if _speaking.screen is not None:
-        _speaking.screen.happened("tune", "iteration", {"iterations": iterations})
+    """A trial ran this many iterations: too many events for any log, a number for who watches."""
+    _speaking.hear("tune", "iteration", {"iterations": iterations})
 
 
 def as_json() -> bool:
