@@ -12,7 +12,8 @@ history, which benchmarks/history.py measures.
 Each in a process of its own, one after the other; seconds are of the wall, from start to end,
 imports included; memory is the peak of the largest process. Polars and DuckDB are optional: `pip
 install --target FOLDER polars duckdb`, and FOLDER in PYTHONPATH. All matrices must have the same
-shape and sum. The table goes into docs/benchmarks.md.
+shape and sum. Beyond `MOST` rows a bare data frame needs more memory than such a machine has, and
+Lethe runs alone. The tables go into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from benchmarks.data_ways import WAYS
 from benchmarks.page import machine, put
 
 DAYS, DAY, BEGAN, EACH, ITEMS = 730, 86_400, 1_700_000_000, 50, 20_000
-PEERS = ("pandas", "polars", "duckdb")
+PEERS, MOST = ("pandas", "polars", "duckdb"), 10_000_000
 HEADER = ["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE"]
 
 
@@ -94,7 +95,10 @@ def measured(way: str, days: Path, into: Path) -> Measured:
 def lines(size: int, place: Path) -> Iterator[str]:
     """The rows of the table for one size."""
     write_days(place, size)
-    days, peers = place / "days", [name for name in PEERS if importlib.util.find_spec(name)]
+    days, peers = (
+        place / "days",
+        [name for name in PEERS if size <= MOST and importlib.util.find_spec(name)],
+    )
     measured("init", days, place / "lethe")
     found = {name: measured(name, days, place / name) for name in ("lethe", *peers)}
     best = min((found[name].seconds for name in peers), default=float("nan"))
@@ -139,13 +143,16 @@ def main() -> None:
         way, days, into = asked.way
         print(json.dumps(WAYS[way](Path(days), Path(into))))
         return
-    load, table = os.getloadavg()[0], list[str]()
-    for size in asked.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            table += lines(size, Path(folder))
-    text = table_of(table, load)
-    print(text)
-    put("data-path", text)
+    beside, alone = ([n for n in asked.rows if (n <= MOST) is small] for small in (True, False))
+    for name, sizes in (("data-path", beside), ("data-path-alone", alone)):
+        load, table = os.getloadavg()[0], list[str]()
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                table += lines(size, Path(folder))
+        if table:
+            text = table_of(table, load)
+            print(text)
+            put(name, text)
 
 
 def table_of(table: Sequence[str], load: float) -> str:
