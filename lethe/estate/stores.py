@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +117,17 @@ def links_of(workspace: Workspace, store: Store) -> Iterator[Path]:
 
 def undeclared(workspace: Workspace) -> tuple[str, ...]:
     """Paths below `data/`, `.dvc/` and `.lethe/` that no store declares."""
-    declared = {path for store in STORES for path in files_of(workspace, store)}
+    places = {workspace.root / place for store in STORES for place in store.places}
     harmless = {".gitkeep", ".gitignore"}
     found = (
         path
         for top in ("data", ".dvc", ".lethe")
         for path in sorted((workspace.root / top).rglob("*"))
-        if path.is_file() and path.name not in harmless and path not in declared
+        if path.is_file() and path.name not in harmless and not _lies_in(path, places)
     )
     return tuple(str(path.relative_to(workspace.root)) for path in found)
+
+
+def _lies_in(path: Path, places: Set[Path]) -> bool:
+    """By its name: a server adds files while the others are listed. A link in a store does not."""
+    return path in places or (not path.is_symlink() and not places.isdisjoint(path.parents))
