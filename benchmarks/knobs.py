@@ -7,9 +7,8 @@ A data set's own rules (examples/, or the defaults) say what is held out and whe
 one rule of what is *learned from*, before the same cuts; whom it no longer knows gets its popular
 items, what it no longer knows is never recommended. ALS with each of the same draws from the
 default space, 16 iterations, unsealed; the best on validation is fitted again for the test window
-and compared with the same of the unchanged rules, user by user. `recency` is no rule of Lethe's: it
-is measured here to see whether it should be one (weights halve with every so many days before the
-newest row). Writes a section of docs/benchmarks.md.
+and compared with the same of the unchanged rules, user by user. Writes a section of
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ from lethe.interactions.training.windows import TrainingSet  # noqa: E402
 from lethe.solutions.als import AlsHyperparameters, fit  # noqa: E402
 from lethe.solutions.baselines import popularity  # noqa: E402
 
-DAY, HALVES = 86_400, "half_life_days"
 LEARNED: Mapping[HeldOutWindow, Window] = {"validation": "train", "test": "train+validation"}
 EVERYWHERE: tuple[dict[str, Any], ...] = (
     {"minimum_user_items": 2},
@@ -54,9 +52,9 @@ EVERYWHERE: tuple[dict[str, Any], ...] = (
     {"maximum_weight": 1.0},
     {"maximum_weight": 5.0},
     {"maximum_weight": 100.0},
-    {HALVES: 30},
-    {HALVES: 90},
-    {HALVES: 365},
+    {"half_life_days": 30},
+    {"half_life_days": 90},
+    {"half_life_days": 365},
 )
 OWN: Mapping[str, tuple[dict[str, Any], ...]] = {
     "ml-100k": tuple({"event_value_minimum": value} for value in (None, 2, 3, 5)),
@@ -101,15 +99,6 @@ class Placed:
         return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def decayed(data: TrainingSet, window: Window, days: float | None) -> TrainingSet:
-    """Weights halve with every `days` before the newest row of the window."""
-    if days is None:
-        return data
-    newest = data.timestamp[data.within(window)].max()
-    share = 0.5 ** (np.maximum(newest - data.timestamp, 0) / (days * DAY))
-    return replace(data, weight=np.maximum(1, np.rint(data.weight * share)).astype(np.int64))
-
-
 class Judge:
     """What the data set's own rules hold out, and the draws that everybody is given."""
 
@@ -122,18 +111,18 @@ class Judge:
         self.draws = [drawn(draw).model_copy(update=short) for _ in range(draws)]
 
     def scored(
-        self, data: TrainingSet, rule: AlsHyperparameters, window: HeldOutWindow, days: float | None
+        self, data: TrainingSet, rule: AlsHyperparameters, window: HeldOutWindow
     ) -> Evaluation:
-        own = decayed(data, LEARNED[window], days).matrix(LEARNED[window])
+        own = data.matrix(LEARNED[window])
         placed = Placed.of(fit(own, rule, SEED), own, self.matrices[window])
         return evaluate(placed, self.matrices[window].csr, self.held[window])
 
-    def best(self, data: TrainingSet, days: float | None) -> tuple[float, Evaluation]:
+    def best(self, data: TrainingSet) -> tuple[float, Evaluation]:
         """The best draw's validation, and its test."""
         data = replace(data, split=self.split)
-        scores = [self.scored(data, rule, "validation", days).means[METRIC] for rule in self.draws]
+        scores = [self.scored(data, rule, "validation").means[METRIC] for rule in self.draws]
         rule = self.draws[int(np.argmax(scores))]
-        return max(scores), self.scored(data, rule, "test", days)
+        return max(scores), self.scored(data, rule, "test")
 
 
 def rows(name: str, given: argparse.Namespace) -> Iterator[str]:
@@ -151,22 +140,21 @@ def rows(name: str, given: argparse.Namespace) -> Iterator[str]:
 
         unchanged = made({})
         judge = Judge(unchanged, given.draws)
-        best, test = judge.best(unchanged, None)
+        best, test = judge.best(unchanged)
         yield (
             f"| {name} | as it is | {len(unchanged.user):,} | {best:.4f} | "
             f"{test.means[METRIC]:.4f} | |"
         )
         for variant in (*OWN.get(base, ()), *EVERYWHERE):
-            changed = {key: value for key, value in variant.items() if key != HALVES}
-            if changed and all(known.get(key) == value for key, value in changed.items()):
+            if all(known.get(key) == value for key, value in variant.items()):
                 continue
-            data = made(changed) if changed else unchanged
-            value, found = judge.best(data, variant.get(HALVES))
+            data = made(variant)
+            value, found = judge.best(data)
             assert (found.rows == test.rows).all()
             other = compare(found.per_user[METRIC], test.per_user[METRIC], SEED)
             told = ", ".join(f"`{key}: {shown(value)}`" for key, value in variant.items())
             yield (
-                f"| {name} | {told.replace(HALVES, 'recency, days')} | {len(data.user):,} | "
+                f"| {name} | {told} | {len(data.user):,} | "
                 f"{value:.4f} | {found.means[METRIC]:.4f} | {other.difference:+.4f} "
                 f"({other.low:+.4f} to {other.high:+.4f}) |"
             )

@@ -75,7 +75,7 @@ class Taken:
         return TrainingSet.read(into).matrix("all")
 
     def rebuilt(self, is_barred: Barred = lambda _: False) -> InteractionMatrix:
-        return rebuild(self.folder, is_barred, self.rules.model_dump(mode="json"))
+        return rebuild(self.folder, is_barred, self.rules.model_dump(mode="json")).matrix
 
 
 @pytest.fixture(scope="module", params=SETS)

@@ -73,11 +73,11 @@ def _subject(desk: Desk, solution: Solution, place: Path) -> Subject:
     def one_of(people: frozenset[str]) -> Callable[[str], bool]:
         return lambda user: desk.keys.stone(user) in people
 
-    whole = rebuild(place, one_of(at_training.excluded), manifest.definition)
+    whole, day = rebuild(place, one_of(at_training.excluded), manifest.definition)
     if whole.digest != manifest.matrix_digest:
         raise ArtifactCorrupt("the data version does not give the matrix of the champion")
     wanted = one_of(_kept_out(at_training, today))
-    outsiders = histories(place, wanted, whole.items, manifest.definition)
+    outsiders = histories(place, wanted, whole.items, manifest.definition, day)
     excluded = one_of(today.excluded)
     canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
     allowed = np.array([user not in canaries and not excluded(user) for user in whole.users])

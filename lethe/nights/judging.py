@@ -93,7 +93,7 @@ def examine(desk: Desk, version: int) -> Report:
             stored=stored,
             files=_digests(folder),
             beside=as_written(around(folder)),
-            retained=retained,
+            retained=retained.matrix,
             tombstones=desk.tombstones(stored),
             forbidden=today.excluded - today.canaries_since(manifest.register_position),
             head_position=head.position,
@@ -103,7 +103,9 @@ def examine(desk: Desk, version: int) -> Report:
             environment=environment(),
             replay=lambda matrix: _replay(stored, matrix),
             suspects=found,
-            canaries=tuple(row for row, name in enumerate(retained.users) if name in canaries),
+            canaries=tuple(
+                row for row, name in enumerate(retained.matrix.users) if name in canaries
+            ),
             layers=recipe(manifest.recipe).layers,
             untested=max(0, waiting - (found["canary"].shape[0] if "canary" in found else 0)),
         )

@@ -15,10 +15,9 @@ from typing import Any
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
 from lethe.estate.workspace import Workspace
-from lethe.gate.proof.retained import histories
+from lethe.gate.proof.retained import Retained, histories
 from lethe.interactions.rights.identity import Keys
 from lethe.interactions.rights.standing import Standing
-from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.factors import Manifest
 from lethe.stages import opening
 
@@ -30,9 +29,12 @@ def gather(  # noqa: PLR0913
     standing: Standing,
     manifest: Manifest,
     trained_on: Path,
-    retained: InteractionMatrix,
+    retained: Retained,
 ) -> dict[str, Any]:
     """Histories by group, in the columns of `retained`; a group without any is left out.
+
+    They weigh what they would have weighed in tonight's training: whoever was left in it counts
+    once, and whoever was left from an earlier one, when less had faded, counts more than once.
 
     `standing` is that of the register position the version was trained at. `trained_on` is its
     data version, checked out.
@@ -42,7 +44,9 @@ def gather(  # noqa: PLR0913
         return lambda user: keys.stone(user) in people
 
     def read(folder: Path, people: Set[str]) -> Any:
-        return histories(folder, one_of(people), retained.items, manifest.definition)
+        return histories(
+            folder, one_of(people), retained.matrix.items, manifest.definition, retained.day
+        )
 
     found = {
         "objecting": read(trained_on, standing.objecting - standing.erased),

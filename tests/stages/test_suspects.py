@@ -10,12 +10,11 @@ import pytest
 
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.estate.workspace import Workspace
-from lethe.gate.proof.retained import histories, rebuild
+from lethe.gate.proof.retained import Retained, histories, rebuild
 from lethe.interactions.columns import INTERACTIONS
 from lethe.interactions.rights.identity import Keys, tombstone
 from lethe.interactions.rights.standing import Standing
 from lethe.interactions.shards.store import ShardStore
-from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.solutions.factors import Manifest
 from lethe.stages.suspects import gather, superseded
@@ -80,17 +79,17 @@ def standing(**people: tuple[int, ...]) -> Standing:
 
 def test_a_history_weighs_what_it_would_have_weighed_in_training(tmp_path: Path) -> None:
     write(tmp_path / "v", PEOPLE)
-    everybody = rebuild(tmp_path / "v", lambda _: False, RULES)
-    found = histories(tmp_path / "v", lambda _: True, everybody.items, RULES)
+    everybody, day = rebuild(tmp_path / "v", lambda _: False, RULES)
+    found = histories(tmp_path / "v", lambda _: True, everybody.items, RULES, day)
     assert (found != everybody.csr).nnz == 0
     assert found.dtype == np.float32
 
 
 def test_only_the_wanted_and_only_known_items_are_read(tmp_path: Path) -> None:
     write(tmp_path / "v", PEOPLE)
-    retained = rebuild(tmp_path / "v", lambda user: user == PEOPLE[0], RULES)
+    retained, day = rebuild(tmp_path / "v", lambda user: user == PEOPLE[0], RULES)
     assert "z" not in retained.items
-    found = histories(tmp_path / "v", PEOPLE[0].__eq__, retained.items, RULES)
+    found = histories(tmp_path / "v", PEOPLE[0].__eq__, retained.items, RULES, day)
     assert found.shape == (1, len(retained.items))
     row = dict(zip((retained.items[k] for k in found.indices), found.data.tolist(), strict=True))
     assert row == {"a": 1.0, "b": 1.0, "f": 0.5}
@@ -98,11 +97,11 @@ def test_only_the_wanted_and_only_known_items_are_read(tmp_path: Path) -> None:
 
 def test_nobody_wanted_is_no_history(tmp_path: Path) -> None:
     write(tmp_path / "v", PEOPLE)
-    assert histories(tmp_path / "v", lambda _: False, ("a", "b"), RULES).shape == (0, 2)
+    assert histories(tmp_path / "v", lambda _: False, ("a", "b"), RULES, None).shape == (0, 2)
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> tuple[Workspace, FakeDataVersions, InteractionMatrix, Manifest]:
+def scene(tmp_path: Path) -> tuple[Workspace, FakeDataVersions, Retained, Manifest]:
     """Version 1 holds everybody; version 2 is without the first two, who were erased."""
     workspace, data = Workspace(tmp_path), FakeDataVersions(tmp_path)
     digests = []
@@ -119,6 +118,22 @@ def scene(tmp_path: Path) -> tuple[Workspace, FakeDataVersions, InteractionMatri
     return workspace, data, retained, manifest(digests[1])
 
 
+def test_what_they_left_fades_as_what_is_retained_does(scene: Any) -> None:
+    workspace, data, plain, stored = scene
+    fading = {**RULES, "half_life_days": 20.0}
+    barred = {PEOPLE[2], PEOPLE[3]}
+    retained = rebuild(workspace.root / "new", barred.__contains__, fading)
+    assert retained.day == 40 * 5 + 3  # of the last who is retained, of six in the newer version
+    who = standing(erased=(0,), objecting=(2,))
+    recorded = stored.model_copy(update={"definition": fading})
+    now = gather(workspace, data, KEYS, who, recorded, workspace.root / "new", retained)
+    before = gather(workspace, data, KEYS, who, stored, workspace.root / "new", plain)
+    for name in ("erased", "objecting"):
+        shares = now[name].toarray()[before[name].nonzero()] / before[name].data
+        ages = [203 - n for n in (0.5, 2, 3)]  # what was viewed twice was on two days
+        assert shares == pytest.approx([0.5 ** (age / 20) for age in ages], rel=0.01)
+
+
 def gathered(scene: Any, who: Standing) -> dict[str, Any]:
     workspace, data, retained, stored = scene
     return gather(workspace, data, KEYS, who, stored, workspace.root / "new", retained)
@@ -131,7 +146,7 @@ def test_erased_people_are_read_from_the_version_that_still_holds_them(scene: An
         "objecting": 1,
         "restricted": 1,
     }
-    assert all(rows.shape[1] == len(scene[2].items) for rows in found.values())
+    assert all(rows.shape[1] == len(scene[2].matrix.items) for rows in found.values())
 
 
 def test_nothing_of_the_older_version_stays_in_the_private_folder(scene: Any) -> None:

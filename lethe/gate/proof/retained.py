@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,18 +27,28 @@ from lethe.interactions.training.matrix import Features, InteractionMatrix
 
 _MILLION = 1_000_000
 _COLUMNS = ["user", "item", "event_type", "event_value"]
+_SECONDS_OF_A_DAY = 86_400
+_BITS = 256  # of the fixed-point numbers that halve weights; half of them decide
 _RULES = ("event_value_minimum", "event_weights", "minimum_item_users", "minimum_user_items",
           "maximum_weight", "item_attributes", "user_attributes", "category_separator",
           "blank_values", "minimum_category_rows", "maximum_categories")  # fmt: skip
 
 
+class Retained(NamedTuple):
+    """A rebuilt matrix, and the day (from 1970, UTC) that ages were counted from, if they were."""
+
+    matrix: InteractionMatrix
+    day: int | None
+
+
 def rebuild(
     folder: Path, is_barred: Callable[[str], bool], definition: Mapping[str, Any]
-) -> InteractionMatrix:
+) -> Retained:
     """The matrix of everything in the data version at `folder` that may be trained on.
 
     `is_barred` answers for one pseudonym whether the register keeps that person out.
-    `definition` holds the rules of the training section as recorded with the version.
+    `definition` holds the rules of the training section as recorded with the version; of those
+    `half_life_days` alone may be missing, and then nothing fades.
 
     Raises:
         ArtifactCorrupt: the folder holds no shards, a page fails its checksum, a rule or an
@@ -44,22 +56,31 @@ def rebuild(
     """
     if missing := sum(name not in definition for name in _RULES):
         raise ArtifactCorrupt(f"{missing} rules of the matrix were not recorded with the version")
-    events = _allowed(_events(folder), is_barred)
+    events = _allowed(_events(folder, definition), is_barred)
     events = _weighted(events, definition)
     pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
     pairs = _frequent(pairs, "item", int(definition["minimum_item_users"]))
     pairs = _frequent(pairs, "user", int(definition["minimum_user_items"]))
     if pairs.num_rows == 0:
         raise ArtifactCorrupt("the data version leaves nothing to train on")
+    day = None
+    if definition.get("half_life_days") is not None:
+        # a row is kept if its user and its item are: no item is rare for one user alone
+        for name in ("user", "item"):
+            events = events.filter(pc.is_in(events[name], value_set=pc.unique(pairs[name])))
+        day = _newest_day(events["timestamp"])
+        events = _faded(events, day, definition)
+        pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
     pairs = pairs.sort_by([("user", "ascending"), ("item", "ascending")])
     users, items = (tuple(sorted(set(pairs[name].to_pylist()))) for name in ("user", "item"))
-    return InteractionMatrix(
+    matrix = InteractionMatrix(
         users=users,
         items=items,
         csr=_cells(pairs, users, items, float(definition["maximum_weight"])),
         item_features=_features(folder / "items.parquet", "item", items, definition),
         user_features=_features(folder / "users.parquet", "user", users, definition),
     )
+    return Retained(matrix, day)
 
 
 def histories(
@@ -67,35 +88,44 @@ def histories(
     is_wanted: Callable[[str], bool],
     items: tuple[str, ...],
     definition: Mapping[str, Any],
+    day: int | None,
 ) -> sparse.csr_matrix:
     """What people who must not be there would have been trained on, had they been.
 
     Weights as in `rebuild`, float32 CSR with `items` as columns and one row for each wanted person
     who has an event on one of them; the rows' order says nothing. Rare items and short histories
-    are kept: they were counted among others.
+    are kept: they were counted among others. Ages are counted from `day`, that of the retained.
 
     Raises:
-        ArtifactCorrupt: the folder holds no shards, or a page fails its checksum.
+        ArtifactCorrupt: the folder holds no shards, a page fails its checksum, or weights fade
+            and no day is given.
     """
-    found = [_allowed(shard, lambda user: not is_wanted(user)) for shard in _shards(folder)]
+    shards = _shards(folder, definition)
+    found = [_allowed(shard, lambda user: not is_wanted(user)) for shard in shards]
     events = _weighted(pa.concat_tables(found), definition)
+    if definition.get("half_life_days") is not None:
+        if day is None:
+            raise ArtifactCorrupt("weights fade, and from which day was not told")
+        events = _faded(events, day, definition)
     events = events.filter(pc.is_in(events["item"], value_set=pa.array(items, pa.string())))
     pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
     users = tuple(sorted(set(pairs["user"].to_pylist())))
     return _cells(pairs, users, items, float(definition["maximum_weight"]))
 
 
-def _events(folder: Path) -> pa.Table:
-    return pa.concat_tables(_shards(folder))
+def _events(folder: Path, definition: Mapping[str, Any]) -> pa.Table:
+    return pa.concat_tables(_shards(folder, definition))
 
 
-def _shards(folder: Path) -> Iterator[pa.Table]:
+def _shards(folder: Path, definition: Mapping[str, Any]) -> Iterator[pa.Table]:
+    dated = definition.get("half_life_days") is not None
+    columns = [*_COLUMNS, "timestamp"] if dated else _COLUMNS
     shards = sorted(path for path in folder.glob("*/*.parquet") if path.is_file())
     if not shards:
         raise ArtifactCorrupt("the data version holds no shard")
     try:
         for path in shards:
-            yield pq.read_table(path, columns=_COLUMNS, page_checksum_verification=True)
+            yield pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         raise ArtifactCorrupt("a shard of the data version is not readable") from None
 
@@ -121,6 +151,51 @@ def _weighted(events: pa.Table, definition: Mapping[str, Any]) -> pa.Table:
     )
     events = events.append_column("millionths", millionths)
     return events.filter(pc.greater(events["millionths"], 0))
+
+
+def _newest_day(timestamps: Any) -> int:
+    """The day of the newest row, once one row in a thousand, the newest, is left out."""
+    newest_first = pc.sort_indices(timestamps, sort_keys=[("", "descending")])
+    newest = timestamps[newest_first[len(timestamps) // 1_000].as_py()].as_py()
+    return int(newest) // _SECONDS_OF_A_DAY
+
+
+def _faded(events: pa.Table, day: int, definition: Mapping[str, Any]) -> pa.Table:
+    """Each event's millionths halved for every half-life of its age, and never below one."""
+    half_life = Fraction(float(definition["half_life_days"]))
+    days = pc.divide(events["timestamp"], _SECONDS_OF_A_DAY)
+    ages = pc.max_element_wise(pc.subtract(pa.scalar(day, pa.int64()), days), 0)
+    events = events.append_column("age", ages)
+    kinds = events.group_by(["age", "millionths"]).aggregate([])
+    left = [
+        max(1, _halved(millionths, age / half_life))
+        for age, millionths in zip(
+            kinds["age"].to_pylist(), kinds["millionths"].to_pylist(), strict=True
+        )
+    ]
+    worth = kinds.append_column("left", pa.array(left, pa.int64()))
+    events = events.join(worth, ["age", "millionths"]).drop_columns(["age", "millionths"])
+    return events.rename_columns({"left": "millionths"})
+
+
+def _halved(number: int, times: Fraction) -> int:
+    """number * 2^-times to the nearest integer, halves to the even one, in integers alone.
+
+    2^-(1/2), 2^-(1/4) and so on are square roots in fixed point; those that the fraction of
+    `times` needs are multiplied.
+    """
+    whole, rest = divmod(times, 1)
+    share = root = 1 << _BITS
+    root >>= 1
+    for _ in range(_BITS // 2):
+        if rest == 0:
+            break
+        root = isqrt(root << _BITS)
+        rest *= 2
+        if rest >= 1:
+            rest -= 1
+            share = share * root >> _BITS
+    return round(Fraction(number * share, 1 << (_BITS + int(whole))))
 
 
 def _frequent(pairs: pa.Table, column: str, minimum: int) -> pa.Table:

@@ -53,6 +53,10 @@ class SnapshotRules(BaseModel):
     minimum_user_items: int = Field(default=1, ge=1, le=10_000)
     minimum_item_users: int = Field(default=1, ge=1, le=10_000)
     maximum_weight: float = Field(default=10.0, ge=0.000001, le=1_000_000)
+    # left out where nothing fades: what was recorded before there was this rule reads the same
+    half_life_days: float | None = Field(
+        default=None, ge=1, le=36_500, exclude_if=lambda days: days is None
+    )
     split: SplitRule = SplitRule()
     validation_share: float = Field(default=0.1, gt=0, le=0.4)
     test_share: float = Field(default=0.1, gt=0, le=0.4)

@@ -19,9 +19,14 @@ every step is exact and none depends on the order of rows, files or threads.
    last is test, the one before it validation and all earlier ones train; with two of them there
    is no validation, and a single one is train.
 5. The matrix of a window: rows are the users with an interaction in it, columns the items, both
-   in ascending order of their text by code point. A cell is
+   in ascending order of their text by code point. With `half_life_days` h a row of millionths m
+   first becomes max(1, m * 2^(-age / h)), the product rounded exactly to the nearest integer,
+   halves to the even one. The age is a number of days, d - floor(t / 86400) and never below 0,
+   where d is floor(s / 86400) of the window's own newest row but one in a thousand: of its n
+   timestamps in ascending order, s is the one at n - 1 - floor(n / 1000). A cell is
    float32(min(sum of millionths, round(maximum_weight * 1_000_000)) / 1_000_000): a sum of
-   integers, one division in float64, one rounding.
+   integers, one division in float64, one rounding. What fades does so before the sum and the
+   cap: the cap bounds what a pair is worth now, and what was held out before does not fade.
 6. Features, counted over the users (items) left by step 3: an attribute cell is split at
    `category_separator`, parts are stripped of spaces, empty ones and `blank_values` ignored; the
    feature is "ATTRIBUTE=part", held once per row with value 1. A feature held by fewer than

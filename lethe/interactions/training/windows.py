@@ -20,6 +20,7 @@ from scipy import sparse
 from lethe.durable import read_json, sha256_file
 from lethe.errors import ArtifactCorrupt
 from lethe.interactions.training import splits
+from lethe.interactions.training.fading import faded
 from lethe.interactions.training.matrix import Features, InteractionMatrix
 from lethe.interactions.training.splits import (
     HeldOutWindow,
@@ -59,7 +60,8 @@ class HeldOut:
 class TrainingSet:
     """One snapshot: ids, kept interactions in time order, features and how they are split.
 
-    `user` and `item` index into `users` and `items`; `weight` is in millionths (int64).
+    `user` and `item` index into `users` and `items`; `weight` is in millionths (int64), before
+    any of it fades: what a row is worth depends on the window that is learned from.
     `features` maps "item" and "user" to (row index, name) pairs, absent if there are none.
     `canaries` are the indices of users who are learned from and never held out. `names` is
     the generation of the pseudonyms.
@@ -78,6 +80,7 @@ class TrainingSet:
     head: str
     canaries: tuple[int, ...] = ()
     names: str = ""
+    half_life_days: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> TrainingSet:
@@ -111,6 +114,7 @@ class TrainingSet:
             head=record["register_head"],
             canaries=tuple(record.get("canaries", ())),
             names=str(record.get("names", "")),
+            half_life_days=record["rules"].get("half_life_days"),
         )
 
     def within(self, window: Window | HeldOutWindow) -> Rows:
@@ -120,12 +124,14 @@ class TrainingSet:
     def matrix(self, window: Window) -> InteractionMatrix:
         """The matrix of a window: only users, items and categories that occur in it."""
         rows = slice(None) if window == "all" else self.within(window)
-        user, item = self.user[rows], self.item[rows]
+        user, item, weight = self.user[rows], self.item[rows], self.weight[rows]
+        if self.half_life_days is not None:
+            weight = faded(weight, self.timestamp[rows], self.half_life_days)
         known_users, known_items = present(user), present(item)
         csr = self._summed(
             _places(known_users)[user],
             _places(known_items)[item],
-            self.weight[rows],
+            weight,
             (len(known_users), len(known_items)),
         )
         return InteractionMatrix(
@@ -137,7 +143,7 @@ class TrainingSet:
         )
 
     def held_out(self, window: HeldOutWindow, matrix: InteractionMatrix) -> HeldOut:
-        """People's interactions of `window`, weighted as in a matrix, in the rows of `matrix`."""
+        """People's interactions of `window`, unfaded, in the rows of `matrix`."""
         rows = self.within(window)
         rows &= ~np.isin(self.user, np.array(self.canaries, dtype=np.int32))
         user = _positions(self.users, matrix.users)[self.user[rows]]

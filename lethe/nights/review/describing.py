@@ -18,6 +18,8 @@ from lethe.reports.studies import page as studies
 def run_params(params: Params, trained: Trained) -> dict[str, Any]:
     """The winner's hyper-parameters and what the night was configured to do."""
     chosen = {f"best.{name}": value for name, value in trained.hyperparameters.items()}
+    if params.training.half_life_days is not None:
+        chosen["half_life_days"] = params.training.half_life_days
     return {
         **chosen,
         "recipe": trained.recipe,

@@ -50,7 +50,9 @@ def attributes(folder: Path, kind: str, **columns: list[str | None]) -> None:
 
 
 def cells(folder: Path, barred: str = "", **rules: Any) -> dict[tuple[str, str], float]:
-    matrix = rebuild(folder, barred.__contains__ if barred else lambda _: False, RULES | rules)
+    matrix = rebuild(
+        folder, barred.__contains__ if barred else lambda _: False, RULES | rules
+    ).matrix
     rows, columns = matrix.csr.nonzero()
     return {
         (matrix.users[row], matrix.items[column]): float(matrix.csr[row, column])
@@ -115,7 +117,7 @@ def test_attributes_of_any_name_become_features_of_those_who_are_kept(tmp_path: 
         AGE=["old", None, "new", "old"], item=["a", "b", "c", "z"], zone=["x|y", " x ", "", "q"],
     )  # fmt: skip
     attributes(folder, "users", user=["u", "v"], town=["Ulm", "?"])
-    matrix = rebuild(folder, lambda _: False, RULES | {"blank_values": ["?"]})
+    matrix = rebuild(folder, lambda _: False, RULES | {"blank_values": ["?"]}).matrix
     assert matrix.item_features is not None
     assert matrix.item_features.names == ("AGE=new", "AGE=old", "zone=x", "zone=y")
     assert matrix.item_features.csr.toarray().tolist() == [
@@ -126,11 +128,13 @@ def test_attributes_of_any_name_become_features_of_those_who_are_kept(tmp_path: 
     assert matrix.user_features is not None
     assert matrix.user_features.names == ("town=Ulm",)
     assert matrix.user_features.csr.toarray().tolist() == [[1], [0], [0]]
-    few = rebuild(folder, lambda _: False, RULES | {"minimum_category_rows": 2}).item_features
+    few = rebuild(
+        folder, lambda _: False, RULES | {"minimum_category_rows": 2}
+    ).matrix.item_features
     assert few is not None
     assert few.names == ("zone=x",)
     wanted = {"item_attributes": ["zone", "AGE"], "user_attributes": [], "maximum_categories": 1}
-    cut = rebuild(folder, lambda _: False, RULES | wanted)
+    cut = rebuild(folder, lambda _: False, RULES | wanted).matrix
     assert cut.item_features is not None
     assert (cut.item_features.names, cut.user_features) == (("AGE=new", "zone=x"), None)
 
@@ -174,13 +178,13 @@ def test_what_people_would_have_been_trained_on_is_read_for_those_who_are_wanted
     tmp_path: Path,
 ) -> None:
     folder = written(tmp_path, EVENTS[:3], [*EVENTS[3:], ("w", "gone", "view", 1.0)])
-    found = histories(folder, "uw".__contains__, ("a", "b", "c"), RULES)
+    found = histories(folder, "uw".__contains__, ("a", "b", "c"), RULES, None)
     assert sorted(found.toarray().tolist()) == [[0.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
     assert found.dtype == np.float32
     rules = RULES | {"maximum_weight": 1.5, "minimum_item_users": 9, "minimum_user_items": 9}
-    found = histories(folder, "u".__contains__, ("b", "a"), rules)
+    found = histories(folder, "u".__contains__, ("b", "a"), rules, None)
     assert found.toarray().tolist() == [[1.0, 1.5]]
-    assert histories(folder, "x".__contains__, ("a",), RULES).shape == (0, 1)
-    assert histories(folder, "w".__contains__, ("a",), RULES).shape == (0, 1)
+    assert histories(folder, "x".__contains__, ("a",), RULES, None).shape == (0, 1)
+    assert histories(folder, "w".__contains__, ("a",), RULES, None).shape == (0, 1)
     with pytest.raises(ArtifactCorrupt, match="no shard"):
-        histories(tmp_path / "nothing", "u".__contains__, ("a",), RULES)
+        histories(tmp_path / "nothing", "u".__contains__, ("a",), RULES, None)

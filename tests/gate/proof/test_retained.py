@@ -24,6 +24,7 @@ from lethe.interactions.training.matrix import Features, InteractionMatrix
 from lethe.interactions.training.snapshot import SnapshotRules, build
 from lethe.interactions.training.windows import TrainingSet
 from tests.fakes.interaction_store import Attributes, Event, InteractionStore
+from tests.interactions.training.ages import slow_fading
 
 PEOPLE = tuple(f"{number:04x}" + f"{number:028x}" for number in range(1, 9))
 ITEMS = ("a", "b", "c", "é", "𝄞", "z")
@@ -49,6 +50,7 @@ RULES = st.builds(
     minimum_item_users=st.integers(1, 3),
     minimum_user_items=st.integers(1, 3),
     maximum_weight=st.sampled_from([0.5, 2.3, 10.0]),
+    half_life_days=st.sampled_from([None, 1.0, 30.0, 45.5]),
     validation_share=st.just(0.2),
     test_share=st.just(0.2),
     minimum_interactions=st.just(1),
@@ -98,12 +100,12 @@ def slowly(
 ) -> InteractionMatrix | None:  # fmt: skip
     rows = []
     # one event sent twice is one event
-    for user, item, _, kind, value in {(*event[:4], event[4]) for event in events}:
+    for user, item, moment, kind, value in {(*event[:4], event[4]) for event in events}:
         least = rules.event_value_minimum
         weight = round(rules.event_weights.get(kind, 1.0) * 1_000_000)
         low = least is not None and (value is None or value < least)
         if user not in shut_out and weight and not low:
-            rows.append((user, item, weight))
+            rows.append((user, item, moment, weight))
     for one, other, minimum in (
         (1, 0, rules.minimum_item_users),
         (0, 1, rules.minimum_user_items),
@@ -114,9 +116,10 @@ def slowly(
         rows = [row for row in rows if len(met[row[one]]) >= minimum]  # type: ignore[index]
     if not rows:
         return None
+    rows = slow_fading(rows, rules)
     users, items = sorted({row[0] for row in rows}), sorted({row[1] for row in rows})
     dense = np.zeros((len(users), len(items)), np.int64)
-    for user, item, weight in rows:
+    for user, item, _, weight in rows:
         dense[users.index(user), items.index(item)] += weight
     capped = np.minimum(dense, round(rules.maximum_weight * 1_000_000)) / 1_000_000
     return InteractionMatrix(
@@ -168,7 +171,7 @@ def test_three_readings_of_one_definition_give_one_digest(
             with pytest.raises(ArtifactCorrupt, match="nothing to train on"):
                 rebuild(store.root, shut_out.__contains__, definition)
             return
-        rebuilt = rebuild(store.root, shut_out.__contains__, definition)
+        rebuilt = rebuild(store.root, shut_out.__contains__, definition).matrix
         assert rebuilt.digest == expected.digest
         try:
             assert trained(store, training, rules, shut_out).digest == rebuilt.digest
@@ -188,6 +191,7 @@ DEFINED = SnapshotRules(
     maximum_weight=0.9,
     minimum_item_users=2,
     minimum_user_items=2,
+    half_life_days=30,
     minimum_interactions=1,
     minimum_users=1,
 )
@@ -216,6 +220,8 @@ WRONG_TRAINERS: dict[str, Trainer] = {
     "a weight is a millionth off": under(event_weights={"view": 0.100001}),
     "the cap is forgotten": under(maximum_weight=1_000.0),
     "values are not looked at": under(event_value_minimum=None),
+    "nothing fades": under(half_life_days=None),
+    "weights fade at another pace": under(half_life_days=30.001),
     "rare items stay": under(minimum_item_users=1, minimum_user_items=1),
     "single categories stay": under(minimum_category_rows=1),
     "categories are cut": under(maximum_categories=1),
@@ -234,7 +240,7 @@ def test_a_trainer_that_strays_from_the_definition_is_noticed(fault: str) -> Non
     late: list[Event] = [(one, "late", 400_000 * 70, "cart", 1.0) for one in PEOPLE[4:8]]
     with stored([*DAYS, *rare, *late], KINDS, TOWNS) as (store, training):
         definition = DEFINED.model_dump(mode="json")
-        rebuilt = rebuild(store.root, ERASED.__contains__, definition)
+        rebuilt = rebuild(store.root, ERASED.__contains__, definition).matrix
         assert trained(store, training, DEFINED, ERASED).digest == rebuilt.digest
         assert rebuilt.user_features is not None
         assert WRONG_TRAINERS[fault](store, training).digest != rebuilt.digest

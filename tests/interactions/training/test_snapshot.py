@@ -23,6 +23,7 @@ from lethe.interactions.training.splits import rows_of
 from lethe.interactions.training.windows import TrainingSet
 from tests.fakes.interaction_store import Attributes, Event
 from tests.fakes.interaction_store import InteractionStore as Store
+from tests.interactions.training.ages import slow_fading
 
 HEAD = "ab" * 32
 
@@ -89,7 +90,7 @@ EVENTS = st.lists(
     st.tuples(
         st.sampled_from([f"u{index}" for index in range(6)]),
         st.sampled_from(["a", "b", "c", "é", "𝄞", "z"]),
-        st.integers(0, 60),
+        st.integers(0, 60).map(lambda moment: moment * 40_000),
         st.sampled_from(["view", "cart", "purchase"]),
         st.one_of(st.none(), st.sampled_from([0.5, 1.0, 2.0])),
     ),
@@ -103,6 +104,7 @@ RULES = st.builds(
     minimum_item_users=st.integers(1, 4),
     minimum_user_items=st.integers(1, 4),
     maximum_weight=st.sampled_from([0.5, 2.3, 10.0]),
+    half_life_days=st.sampled_from([None, 1.0, 7.25]),
     validation_share=st.sampled_from([0.2, 0.3]),
     test_share=st.sampled_from([0.2, 0.25]),
     minimum_interactions=st.just(1),
@@ -128,7 +130,8 @@ def test_the_matrices_are_the_definition_in_plain_python(
     assert receipt.cuts == {"validation": validation, "test": test}
     assert receipt.rows + sum(receipt.dropped.values()) == len(events)
     for window, end in (("train", validation), ("train+validation", test), ("all", 10**9)):
-        expected = slow_matrix([row for row in rows if row[2] < end], rules.maximum_weight)
+        kept = slow_fading([row for row in rows if row[2] < end], rules)
+        expected = slow_matrix(kept, rules.maximum_weight)
         assert training.matrix(window).digest == expected.digest  # type: ignore[arg-type]
 
 
@@ -159,7 +162,7 @@ def test_excluding_people_is_as_if_they_had_never_come(
     for kept, shut_out in ((events, excluded), (never, frozenset[str]())):
         with TemporaryDirectory() as folder:
             try:
-                made(Store([kept]), rules, Path(folder), shut_out)
+                _, training = made(Store([kept]), rules, Path(folder), shut_out)
             except TooFewInteractions:
                 written.append({"too few": b""})
                 continue
@@ -169,6 +172,7 @@ def test_excluding_people_is_as_if_they_had_never_come(
                     for path in Path(folder).iterdir()
                     if path.name != "snapshot.json"
                 }
+                | {"matrix": training.matrix("all").digest.encode()}
             )
     assert written[0] == written[1]
 

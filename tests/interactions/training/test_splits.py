@@ -17,6 +17,7 @@ from lethe.interactions.training.splits import PARTITION, Cuts, Ints, LastOut, L
 from lethe.params import read_params
 from tests.fakes.interaction_store import Event
 from tests.fakes.interaction_store import InteractionStore as Store
+from tests.interactions.training.ages import slow_fading
 from tests.interactions.training.test_snapshot import (
     EVENTS,
     PEOPLE,
@@ -64,7 +65,7 @@ def test_each_users_last_moments_are_held_out_and_the_rest_is_learned_from(
         ("all", set(PARTITION)),
     ):
         kept = [row for row in rows if parts[row[0], row[2]] in named]
-        expected = slow_matrix(kept, rules.maximum_weight)
+        expected = slow_matrix(slow_fading(kept, rules), rules.maximum_weight)
         assert training.matrix(window).digest == expected.digest  # type: ignore[arg-type]
     assert receipt.cuts == {}
     assert receipt.windows == {
