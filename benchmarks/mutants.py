@@ -68,13 +68,17 @@ def onto(factors: Factors, of: InteractionMatrix, wanted: InteractionMatrix) -> 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class World:
-    """A matrix with the people to be erased (`erased`: rows of `before`), and how it is fitted."""
+    """A matrix with the people to be erased (`erased`: rows of `before`), and how it is fitted.
+
+    `definition` is what the manifest records of the rules that the matrix follows from.
+    """
 
     before: InteractionMatrix
     erased: tuple[int, ...]
     rule: AlsHyperparameters
     seed: int = SEED
     threads: int = 1
+    definition: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def fit(self, matrix: InteractionMatrix) -> Factors:
         return als.fit(matrix, self.rule, self.seed, threads=self.threads)
@@ -152,6 +156,7 @@ class World:
                 register_head=HEAD,
                 environment={"python": "3"},
                 files={"users.txt": "f" * 64},
+                definition=dict(self.definition),
             ),
         )
         honest = self.honest.digests()

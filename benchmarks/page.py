@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: each measurement has a section of its own there, between two markers."""
+"""A page of docs/: each measurement has a section of its own there, between two markers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ def machine(load: float) -> str:
     )
 
 
-def put(section: str, text: str) -> None:
+def kept(section: str, page: Path) -> str:
+    """What stands between the section's markers, with them; nothing between them if it is new."""
+    begin, end = f"<!-- {section} -->\n", f"\n<!-- /{section} -->"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    inner = text.partition(begin)[2].partition(end)[0]
+    return f"{begin}{inner}{end}\n"
+
+
+def put(section: str, text: str, into: Path = PAGE) -> None:
     """Replace what stands between the section's markers.
 
     Raises:
         ValueError: the page has no such section; nothing is written then.
     """
     begin, end = f"<!-- {section} -->\n", f"\n<!-- /{section} -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = into.read_text(encoding="utf-8")
     before, opened, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (opened and closed):
-        raise ValueError(f"{PAGE.name} has no section {section}")
-    PAGE.write_text(before + begin + text + end + after, encoding="utf-8")
+        raise ValueError(f"{into.name} has no section {section}")
+    into.write_text(before + begin + text + end + after, encoding="utf-8")

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.costs import MEASURED_ITERATIONS, cost_row  # noqa: E402
 from benchmarks.datasets import read  # noqa: E402
 from benchmarks.mutants import MUTANTS, World, longest, remembering  # noqa: E402
+from benchmarks.page import kept  # noqa: E402
 from lethe.gate.proof.als.contribution import People  # noqa: E402
 from lethe.gate.proof.als.equations import normal_equations  # noqa: E402
 from lethe.gate.proof.als.objective import Objective  # noqa: E402
@@ -229,6 +230,26 @@ def measure(short: bool, data: Path) -> Iterator[str]:
     )
 
 
+FADING = """## Where weights fade
+
+Measured by `benchmarks/fading.py` alone, with the same setting; a half-life is in days. The first
+table shows why it can be known who is too faint: how far the a of 99 of 100 members is from 1,
+times sqrt(size), where size is the square of what the person alone adds, as a share of a usual
+member's. It hardly depends on the size (bands of fewer than ten are left out). The second table is
+of members pretended erased: of the tenth whose weights fade most, of the tenth who fade least, and
+of all. "Asked about" are those whom layer 6 does not hold for too faint, by what noise it finds in
+that fit; the largest error is how far their a is from 1. "All" counts everybody, asked about or
+not: whom either layer would find if it had to say. Where it answers "no", everybody is
+INCONCLUSIVE.
+
+In the third table each of six people is really left in, one a fit. "Left in" are the verdicts
+without the replay, as if the recipe itself remembered them, "replayed" those with it; "Out" are the
+verdicts on the honest fit without the same people, without the replay. "Claimed" counts the
+verified whose certificate would claim the residual test.
+
+"""
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--short", action="store_true")
@@ -242,7 +263,8 @@ def main() -> None:
         f"regularization {RULE.regularization:g}, alpha {RULE.alpha:g}, {RULE.iterations} "
         "iterations and the seal.\n"
     )
-    text = "\n".join([title, *measure(given.short, given.data)])
+    fading = FADING + kept("fading", given.into)
+    text = "\n".join([title, *measure(given.short, given.data), fading])
     given.into.write_text(text, encoding="utf-8")
     say(text)
     say(f"{time.perf_counter() - started:.0f} s; written to {given.into}")

@@ -77,9 +77,15 @@ class ItemSides:
         """Half the gradient of the objective with respect to the item factors."""
         return self.left - self.right
 
+    @property
+    def scale(self) -> Doubles:
+        """|left| + |right| of each item."""
+        whole: Doubles = np.linalg.norm(self.left, axis=1) + np.linalg.norm(self.right, axis=1)
+        return whole
+
     def relative(self) -> Doubles:
         """|left - right| / (|left| + |right|) of each item; 0 where both sides are 0."""
-        scale = np.linalg.norm(self.left, axis=1) + np.linalg.norm(self.right, axis=1)
+        scale = self.scale
         off = np.linalg.norm(self.difference, axis=1)
         found: Doubles = np.divide(off, scale, out=np.zeros_like(off), where=scale > 0)
         return found

@@ -106,7 +106,8 @@ class LayerResult:
     number does. `power` and `false_alarms` say how often a test finds who is there, and how often
     it names who is not. `advice` says which setting would help a layer that could not answer.
     `details` could reveal a history: rows of `LARGEST_DETAILS` places at most, for the restricted
-    file alone. `clouds` are for the night's page alone: the certificate has the counts and extremes
+    file alone. `faint` counts people who must not be there and weigh too little to be asked about.
+    `clouds` are for the night's page alone: the certificate has the counts and extremes
     that decide.
     """
 
@@ -125,6 +126,7 @@ class LayerResult:
     power: str = ""
     false_alarms: str = ""
     clouds: tuple[Cloud, ...] = ()
+    faint: int = 0
 
     @property
     def passed(self) -> bool:
@@ -184,9 +186,9 @@ class Report:
     def residual_tested(self) -> bool:
         """True only if the layers that ask the factors themselves ran, answered and found nothing.
 
-        A recipe without equations has no such layers.
+        And nobody was too faint to be asked about. A recipe without equations has no such layers.
         """
-        answered = {layer.layer for layer in self.layers if layer.passed}
+        answered = {layer.layer for layer in self.layers if layer.passed and not layer.faint}
         return answered.issuperset(ALGEBRA_LAYERS)
 
     @property
@@ -246,6 +248,7 @@ class Report:
                     "limit": _finite(layer.limit),
                     "power": layer.power,
                     "false_alarms": layer.false_alarms,
+                    **({"faint": layer.faint} if layer.faint else {}),
                     "controls": [
                         {
                             "name": control.name,

@@ -58,8 +58,17 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
     first = normal_equations(objective)
     at = objective.minimised()
     seed = int(case.retained.digest[:12], 16)
+    fades = case.stored.manifest.definition.get("half_life_days") is not None
     return (
         first,
         stationarity(at),
-        contribution(objective, at.field, case.suspects, seed, case.canaries, case.untested),
+        contribution(
+            objective,
+            at.field,
+            case.suspects,
+            seed,
+            case.canaries,
+            case.untested,
+            at.sides.scale if fades else None,
+        ),
     )

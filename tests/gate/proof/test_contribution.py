@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lethe.gate.proof import verification
 from lethe.gate.proof.algebra import FoldIn, confidences, item_sides
 from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import Field, People
+from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.report import LayerResult
 from lethe.gate.proof.verification import verify
 from tests.gate.proof.cases import case_of, honest
@@ -271,4 +273,9 @@ def test_the_controls_are_drawn_by_the_first_twelve_digits_of_the_matrix(
     als = case_of(honest("als"), canaries=(3,), untested=2)
     assert len(verify(als).layers) == 6
     assert given[3] == int.from_bytes(bytes.fromhex(als.retained.digest[:12]), "big")
-    assert given[4:] == [(3,), 2]
+    assert given[4:] == [(3,), 2, None]
+    fading = als.stored.manifest.model_copy(update={"definition": {"half_life_days": 7.0}})
+    given.clear()
+    verify(replace(als, stored=replace(als.stored, manifest=fading)))
+    at = Objective.of(als).minimised()
+    assert (given[6] == at.sides.scale).all()

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from lethe.gate.proof.algebra import Doubles, confidences
-from lethe.gate.proof.als import controls
+from lethe.gate.proof.als import controls, faintness
 from lethe.gate.proof.als.contribution import Field, People
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.layers import findings_of
@@ -71,12 +71,15 @@ def contribution(  # noqa: PLR0913
     seed: int,
     canaries: Sequence[int] = (),
     untested: int = 0,
+    scale: Doubles | None = None,
 ) -> LayerResult:
     """Layer 6: the share of each suspect's history in the item factors.
 
     `suspects` maps a group's name to weights in the retained items, float32 CSR, one row a person.
     `seed` draws the controls. An empty mapping is answered by the controls alone. `canaries` are
     retained rows who must be found like members; `untested` counts erased canaries without one.
+    `scale`, |left| + |right| of each item, is given where weights fade: then whoever is too faint
+    is not asked about, as a suspect or as a control (`lethe.gate.proof.als.faintness`).
     """
     draw = np.random.default_rng(seed)
     members = controls.members(objective.confidence, CONTROLS, draw)
@@ -85,12 +88,22 @@ def contribution(  # noqa: PLR0913
     groups, adjusted = _measured(objective, field, suspects, least)
     lengths = _lengths(objective, members, groups, draw)
     unseen = controls.never_seen(objective.confidence, lengths, draw)
+    settled: tuple[Control, ...] = ()
+    faint = 0
+    if scale is not None:
+        known = (People.of(rows, adjusted) for rows in (objective.confidence[members], unseen))
+        noise = faintness.noise(tuple(known))
+        settled = (faintness.settled(noise, usual),)
+        least = max(least, faintness.least_size(noise))
+        groups, adjusted = _measured(objective, field, suspects, least)
+        faint = sum(int(np.isnan(group.joint).sum()) for group in groups)
     groups = [_against(group, _shares(People.of(unseen, field), least)) for group in groups]
     present = 1.0 + _shares(People.of(objective.confidence[members], adjusted), least)
     absent = _shares(People.of(unseen, adjusted), least)
     highest = float(np.max(absent, initial=0.0, where=np.isfinite(absent)))
     threshold = float(np.clip(highest, LARGEST_SHARE, APART))
     answers: tuple[Control, ...] = (
+        *settled,
         _right("members pretended erased, a above 0.5", present, present > APART),
         _right("people never seen, a below 0.5", absent, absent < APART),
     )
@@ -105,6 +118,9 @@ def contribution(  # noqa: PLR0913
         alike = controls.alike(objective.confidence, lengths, draw)
         power.append(_power(People.of(objective.confidence[alike], adjusted), least))
     valid = all(answer.passed for answer in answers)
+    if faint and scale is not None:
+        answers += (faintness.negligible(_faint(objective, field, suspects, groups), scale),)
+    told = all(answer.passed for answer in answers)
     judged = _judged(groups, threshold)
     return LayerResult(
         layer="contribution",
@@ -112,18 +128,23 @@ def contribution(  # noqa: PLR0913
         threshold=f"a below {threshold:.2f} for each person, chance of each group above "
         f"{COHORT_CHANCE}, controls right in {LEAST_RIGHT:.0%}",
         value="; ".join([*(group.told() for group in groups)] or ["nobody to test; controls only"])
-        + "".join(f"; {told}" for told in power),
+        + "".join(f"; {clause}" for clause in power),
         findings=_findings(groups, judged, threshold) if valid else (),
-        conclusive=valid,
+        conclusive=told,
         statistic="a: copies of one person's history in the item factors "
         "(joint regression; alone against people never seen)",
         controls=answers,
-        advice="" if valid else ADVICE,
+        advice="" if told else ADVICE if scale is None else f"{faintness.ADVICE}, or {ADVICE}",
         details=tuple(_shares_of(group) for group in groups),
         measured=_highest(judged),
         limit=threshold,
-        power=_reaching("members pretended erased would be found", present, threshold),
+        power=_reaching("members pretended erased would be found", present, threshold)
+        + (
+            f"; {int(np.isnan(present).sum())} were too faint to be asked about"
+            * (scale is not None)
+        ),
         false_alarms=_reaching("people never seen would be named", absent, threshold),
+        faint=faint,
         clouds=(
             Cloud.of(BARRED, np.concatenate([np.empty(0), *judged])),
             Cloud.of(UNSEEN, absent),
@@ -136,6 +157,15 @@ def _shares_of(group: Group) -> dict[str, Any]:
     """The largest a of a group, without whose each one is."""
     held = np.sort(group.joint[np.isfinite(group.joint)])[::-1][:LARGEST_DETAILS]
     return {"group": group.name, "shares": [round(float(a), 4) for a in held]}
+
+
+def _faint(
+    objective: Objective, field: Field, suspects: Mapping[str, Any], groups: list[Group]
+) -> People:
+    """Suspects without a share, whatever their group."""
+    rows = sparse.vstack([rows for _, rows in sorted(suspects.items()) if rows.shape[0]], "csr")
+    silent = np.flatnonzero(np.isnan(np.concatenate([group.joint for group in groups])))
+    return People.of(confidences(rows[silent], objective.alpha), field)
 
 
 def _measured(
