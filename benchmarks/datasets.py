@@ -63,6 +63,8 @@ def shards(
         example = ROOT / "examples" / f"{name}.params.yaml"
         if example.is_file():
             sections = yaml.safe_load(example.read_text(encoding="utf-8"))
+            # what is measured side by side learns from weights that do not fade, unless asked to
+            sections["training"].pop("half_life_days", None)
         files = sorted((data / name).iterdir())
         for path in files if days is None else files[-days:]:
             shutil.copy(path, landing / path.name)

@@ -70,7 +70,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/gate/proof/verification.py": LAYERS,
     "lethe/gate/proof/case.py": LAYERS,
     "lethe/gate/proof/certificate.py": _of(PROOF, "certificate"),
-    "lethe/gate/proof/retained.py": _of(PROOF, "definition", "retained"),
+    "lethe/gate/proof/retained.py": _of(PROOF, "definition", "faded", "retained"),
     "lethe/gate/proof/algebra.py": ALGEBRA,
     "lethe/gate/proof/als/equations.py": EQUATIONS,
     "lethe/gate/proof/als/objective.py": EQUATIONS,
@@ -78,6 +78,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "lethe/gate/proof/als/contribution.py": SHARES,
     "lethe/gate/proof/als/presence.py": PRESENCE,
     "lethe/gate/proof/als/controls.py": SHARES,
+    "lethe/gate/proof/als/faintness.py": _of(PROOF, "faintness"),
+    "lethe/interactions/training/fading.py": _of("tests/interactions/training", "fading"),
 }
 CONFIG = """[cosmic-ray]
 module-path = "{module}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,11 @@ def test_real_rows_are_read_and_hardly_one_is_refused(taken: Taken) -> None:
     assert taken.counts["refused"] <= taken.counts["read"] // 1000
 
 
-def test_the_verifier_rebuilds_the_trainers_matrix_to_the_bit(taken: Taken, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half_life", [None, 30.0])
+def test_the_verifier_rebuilds_the_trainers_matrix_to_the_bit(
+    taken: Taken, tmp_path: Path, half_life: float | None
+) -> None:
+    taken = replace(taken, rules=taken.rules.model_copy(update={"half_life_days": half_life}))
     trained, rebuilt = taken.trained(tmp_path), taken.rebuilt()
 
     assert len(trained.users) > 25
