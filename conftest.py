@@ -50,4 +50,4 @@ def _no_tracking_uri_from_another_test() -> Iterator[None]:
 def _forget_tracking_uri() -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
-        module._tracking_uri = None
+        vars(module)["_tracking_uri"] = None

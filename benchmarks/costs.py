@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def cost_row(pairs: int, usual: AlsHyperparameters) -> list[str]:
     whole = fit / MEASURED_ITERATIONS * usual.iterations + seal
     vars(one)["after"], vars(one)["honest"] = matrix, factors
     case = one.case(factors, suspects={"erased": matrix.csr[:100]})
-    seconds = [timed(lambda layer=layer: layer(case))[1] for layer in LAYERS_MEASURED]
+    seconds = [timed(functools.partial(layer, case))[1] for layer in LAYERS_MEASURED]
     tracemalloc.start()
     algebra_layers(case)
     peak = tracemalloc.get_traced_memory()[1] / 2**20

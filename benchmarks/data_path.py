@@ -111,7 +111,8 @@ def lines(size: int, place: Path) -> Iterator[str]:
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts), flush=True)
     more = measured("lethe", days / "next", place / "lethe")
     again = measured("rewritten", days / "next", place / "polars") if "polars" in peers else None
-    yield row(f"{size:,}, one day more", "**Lethe**, all of it", more, again and again.seconds)
+    best_again = again.seconds if again else None
+    yield row(f"{size:,}, one day more", "**Lethe**, all of it", more, best_again)
     parts = more.told["parts"].items()
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts), flush=True)
     if again:

@@ -11,6 +11,7 @@ turn; nDCG at 10 must be the same number for all. The table goes into docs/bench
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -77,7 +78,7 @@ def with_lethe(dots: Dots, train: csr_matrix, after: csr_matrix) -> float:
 
 
 def with_implicit(
-    dots: Dots, train: csr_matrix, after: csr_matrix, cutoffs: tuple[int, ...]
+    cutoffs: tuple[int, ...], dots: Dots, train: csr_matrix, after: csr_matrix
 ) -> float:
     """implicit's metrics, one cutoff a call."""
     from implicit.cpu.als import AlternatingLeastSquares
@@ -118,8 +119,8 @@ def contenders() -> dict[str, Callable[..., float]]:
     """By name; irspack only where it can be imported."""
     found: dict[str, Callable[..., float]] = {
         f"**Lethe**, all metrics at {len(CUTOFFS)} cutoffs": with_lethe,
-        "implicit, one cutoff": lambda *scene: with_implicit(*scene, (10,)),
-        f"implicit, {len(CUTOFFS)} cutoffs": lambda *scene: with_implicit(*scene, CUTOFFS),
+        "implicit, one cutoff": functools.partial(with_implicit, (10,)),
+        f"implicit, {len(CUTOFFS)} cutoffs": functools.partial(with_implicit, CUTOFFS),
     }
     if importlib.util.find_spec("irspack"):
         found[f"irspack, {len(CUTOFFS)} cutoffs"] = with_irspack

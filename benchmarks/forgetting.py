@@ -122,7 +122,7 @@ def begun(root: Path, rows: int, trials: int, erased: int) -> bool:
 def measured(root: Path) -> Forgotten:
     """After a first night the requests and the night that closes them."""
     told = json.loads(root.with_suffix(".json").read_text())
-    people, first = told["people"], told["first"]
+    people, (first, first_memory, first_load) = told["people"], told["first"]
     asked, _, _ = lethe(root, "erase", given="\n".join(people) + "\n")
     seconds, memory, answer = lethe(root, "night")
     if answer["outcome"] != "promoted":
@@ -133,7 +133,9 @@ def measured(root: Path) -> Forgotten:
     closed = sum(one["state"] == "closed" for one in requests["requests"])
     if facts["quality"]["searched"]:
         raise SystemExit("the night searched, though nothing came but requests")
-    return Forgotten(*first, asked, seconds, memory, facts, closed, exact(root))
+    return Forgotten(
+        first, first_memory, first_load, asked, seconds, memory, facts, closed, exact(root)
+    )
 
 
 def table(found: Sequence[Forgotten], load: float) -> str:

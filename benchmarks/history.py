@@ -13,6 +13,7 @@ docs/benchmarks.md.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -41,6 +42,7 @@ VERSIONS, DAYS, DAY, BEGAN = 30, 730, 86_400, 1_700_000_000
 BUCKETS, EACH, ITEMS = 8, 50, 20_000
 ERASED, SAMPLE = (1, 10, 100, 1_000), (0, 14, 29)
 HEAD = "f" * 64
+Way = Callable[[Path, set[str]], int]
 
 
 class Store:
@@ -184,6 +186,11 @@ def with_polars(root: Path, gone: set[str]) -> int:
     return left
 
 
+def erasing(way: Way, gone: set[str]) -> Callable[[Path], int]:
+    """One way, with the people to erase."""
+    return lambda root: way(root, gone)
+
+
 def each_whole(
     store: Store, versions: Sequence[Files], way: Callable[[Path], int], root: Path, left: list[int]
 ) -> tuple[float, int, int]:
@@ -191,7 +198,7 @@ def each_whole(
     seconds, files, size = 0.0, 0, 0
     for number in SAMPLE:
         copy = linked(store, versions[number], root)
-        spent, rows_left = timed(lambda copy=copy: way(copy))
+        spent, rows_left = timed(functools.partial(way, copy))
         assert rows_left == left[number], "the ways must leave the same rows"
         count, held = written(copy)
         seconds, files, size = seconds + spent, files + count, size + held
@@ -201,7 +208,10 @@ def each_whole(
 
 def lines(place: Path, store: Store, people: pa.Array, versions: Sequence[Files]) -> Iterator[str]:
     """A row of the table for each number of people and each way."""
-    ways = {"each version purged": purged, "each file of each version rewritten": rewritten}
+    ways: dict[str, Way] = {
+        "each version purged": purged,
+        "each file of each version rewritten": rewritten,
+    }
     if importlib.util.find_spec("polars"):
         ways["the same, with polars"] = with_polars
     draw = np.random.default_rng(2)
@@ -214,9 +224,8 @@ def lines(place: Path, store: Store, people: pa.Array, versions: Sequence[Files]
         yield f"| {count:,} | **substituted** | {told} | |"
         for name, way in ways.items():
             spent, files, size = each_whole(
-                store, versions, lambda root, way=way, gone=gone: way(root, gone),
-                place / "copy", ours[3],
-            )  # fmt: skip
+                store, versions, erasing(way, gone), place / "copy", ours[3]
+            )
             ratio = spent / max(ours[0], 0.01)
             yield f"| | {name} | {spent:.1f} | {files:,} | {size / 1e6:,.0f} | {ratio:.1f} |"
 

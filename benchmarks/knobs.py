@@ -88,7 +88,7 @@ class Placed:
         for mine, theirs in ((own.users, other.users), (own.items, other.items)):
             index = {name: place for place, name in enumerate(mine)}
             places.append(np.array([index.get(name, -1) for name in theirs]))
-        return cls(learned, *places, popularity(own).astype(np.float32))
+        return cls(learned, places[0], places[1], popularity(own).astype(np.float32))
 
     def scores(self, rows: Any) -> Any:
         """float32 (len(rows), items of the other): -inf for what was not learned."""
@@ -135,7 +135,7 @@ def rows(name: str, given: argparse.Namespace) -> Iterator[str]:
         known: dict[str, Any] = sections["training"]
 
         def made(changed: Mapping[str, Any]) -> TrainingSet:
-            rules = SnapshotRules.model_validate(known | changed)
+            rules = SnapshotRules.model_validate({**known, **changed})
             build(store, frozenset(), rules, folder / "training", 0, "")
             return TrainingSet.read(folder / "training")
 

@@ -114,7 +114,7 @@ def copied(into: Path) -> None:
         shutil.copy2(ROOT / name, into / name, follow_symlinks=False)
 
 
-def annotations(tree: ast.Module) -> set[int]:
+def annotated(tree: ast.Module) -> set[int]:
     """Lines whose `|` stands in an annotation."""
     lines: set[int] = set()
     for node in ast.walk(tree):
@@ -134,8 +134,9 @@ def unevaluated(tree: ast.Module) -> set[int]:
     """Lines of protocols and of imports for the type checker: nothing ever runs them."""
     lines: set[int] = set()
     for node in ast.walk(tree):
-        protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
-        if protocol or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+        if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
+            lines |= _lines(node)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             lines |= _lines(node)
     return lines
 
@@ -147,7 +148,7 @@ def _lines(node: ast.expr | ast.stmt) -> set[int]:
 def thin_out(session: Path, source: str, draw: random.Random, most: int) -> None:
     """Leave one change of a kind at each place, at most `most` of them."""
     tree = ast.parse(source)
-    typed, never = annotations(tree), unevaluated(tree)
+    typed, never = annotated(tree), unevaluated(tree)
     with sqlite3.connect(session) as database:
         rows = database.execute(
             "SELECT job_id, operator_name, start_pos_row, start_pos_col FROM mutation_specs "

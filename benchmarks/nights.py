@@ -126,8 +126,8 @@ def canaries(folder: Path, seeds: Sequence[int]) -> list[str]:
             lines.append(f"| {seed} | {name} | {found[True][name]:.4f} | "
                          f"{found[False][name]:.4f} | {moved:+.4f} |")  # fmt: skip
             print(lines[-1], flush=True)
-    for name, moved in differences.items():
-        lines.append(f"| mean | {name} | | | {statistics.mean(moved):+.4f} |")
+    for name, each in differences.items():
+        lines.append(f"| mean | {name} | | | {statistics.mean(each):+.4f} |")
     return lines
 
 

@@ -50,8 +50,10 @@ def rows(name: str, data: TrainingSet, seed: int) -> list[list[str]]:
             {"factors": factors, "regularization": regularization, "alpha": alpha,
              "iterations": 16}
         )  # fmt: skip
-        fresh = als.fit(before, rule, seed)
-        stored = as_stored(als.fit(everything, rule, seed), everything, before)
+        fresh = als.fit(before, rule, seed, None)
+        whole = als.fit(everything, rule, seed, None)
+        assert isinstance(whole, Factors)
+        stored = as_stored(whole, everything, before)
         fair, told = (evaluate(one, before.csr, held_out.csr) for one in (fresh, stored))
         found.append([name, f"{factors}, {regularization:g}, {alpha:g}", str(fair.counts.users),
                       f"{fair.means[METRIC]:.3f}", f"{told.means[METRIC]:.3f}"])  # fmt: skip

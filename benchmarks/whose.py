@@ -18,7 +18,7 @@ import json
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class Clock:
     """Seconds by owner: of whoever was entered last, until that is left."""
 
     def __init__(self, owner: str, began: float) -> None:
-        self.owners, self.since, self.spent = [owner], began, Counter[str]()
+        self.owners, self.since = [owner], began
+        self.spent: dict[str, float] = defaultdict(float)
 
     def turn(self) -> None:
         """Write down what the present owner has had until now."""
@@ -91,11 +92,14 @@ def at_the_edges(clock: Clock) -> None:
         for name, method in vars(adapter).copy().items():
             if callable(method) and not name.startswith("__"):
                 setattr(adapter, name, clock.owned(owner, method))
-    tuning.tune = _searching(clock, tuning.tune)
-    tuning.evaluate = clock.owned(FITS, tuning.evaluate)
-    for place in (tuning, training):
-        place.recipe = _fitting(clock, place.recipe)
-    frame.under_way = _framed(clock, frame.under_way)
+    for place, name, timing in (
+        (tuning, "tune", _searching),
+        (tuning, "evaluate", _scoring),
+        (tuning, "recipe", _fitting),
+        (training, "recipe", _fitting),
+        (frame, "under_way", _framed),
+    ):
+        setattr(place, name, timing(clock, getattr(place, name)))
 
 
 def _searching(clock: Clock, search: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,6 +114,10 @@ def _searching(clock: Clock, search: Callable[..., Any]) -> Callable[..., Any]:
         return search(storage, study, space, tried, **options)
 
     return clock.owned(OPTUNA, tune)
+
+
+def _scoring(clock: Clock, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    return clock.owned(FITS, evaluate)
 
 
 def _fitting(clock: Clock, recipe: Callable[..., Any]) -> Callable[..., Any]:
@@ -145,8 +153,8 @@ def main() -> None:
     starting = own_server.own_server
 
     @contextlib.contextmanager
-    def started() -> Iterator[Callable[[], None]]:
-        with starting() as ready:
+    def started(wait_seconds: float = 120.0) -> Iterator[Callable[[], None]]:
+        with starting(wait_seconds) as ready:
             with importing():
                 with clock.of(REST):
                     import lethe.nights.steps  # noqa: F401

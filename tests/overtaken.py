@@ -16,7 +16,8 @@ def overtaken(shop: Shop) -> str:
     state = shop.root / ".lethe"
     register = Register.open(f"sqlite:///{state / 'register.db'}")
     pair = ((state / "keys" / f"{name}.key").read_text() for name in ("pseudonym", "tombstone"))
-    keys = Keys(*(bytes.fromhex(text.strip()) for text in pair))
+    naming, burying = (bytes.fromhex(text.strip()) for text in pair)
+    keys = Keys(naming, burying)
     [solution] = state.rglob("solution/users.txt")
     person = solution.read_text(encoding="ascii").split()[0]
     night = subprocess.Popen(

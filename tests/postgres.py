@@ -42,14 +42,14 @@ def missing() -> str | None:
     return None
 
 
-def _somebody_plain() -> dict[str, int]:
-    """Options for a process of somebody without privileges: the server refuses to run as root."""
+def _somebody_plain() -> tuple[int | None, int | None]:
+    """User and group, None for our own, without privileges: the server refuses to run as root."""
     if os.geteuid() != 0:
-        return {}
+        return None, None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             found = pwd.getpwnam(name)
-            return {"user": found.pw_uid, "group": found.pw_gid}
+            return found.pw_uid, found.pw_gid
     raise LookupError("there is nobody to run PostgreSQL as")
 
 
@@ -58,20 +58,21 @@ def server() -> Iterator[str]:
     """Start a server, give the address of its one database, and end it."""
     # Not below pytest's folder: that is closed to others, and too long a name for a socket.
     folder = Path(tempfile.mkdtemp(prefix="lethe-pg-", dir="/tmp"))
-    somebody, bin_folder = _somebody_plain(), binaries()
+    (user, group), bin_folder = _somebody_plain(), binaries()
     assert bin_folder is not None
-    if somebody:
-        os.chown(folder, somebody["user"], somebody["group"])
+    if user is not None and group is not None:
+        os.chown(folder, user, group)
     try:
         subprocess.run(
             [bin_folder / "initdb", "-D", folder / "data", "-U", "lethe", "-A", "trust",
              "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True, capture_output=True, cwd=folder, **somebody,
+            check=True, capture_output=True, cwd=folder, user=user, group=group,
         )  # fmt: skip
         process = subprocess.Popen(
             [bin_folder / "postgres", "-D", folder / "data", "-k", folder, "-c", "fsync=off",
              "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **somebody,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+            user=user, group=group,
         )  # fmt: skip
         try:
             url = f"postgresql+psycopg://lethe@/postgres?host={folder}"

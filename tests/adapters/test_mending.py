@@ -83,7 +83,7 @@ def test_locks_of_the_dead_and_of_others_that_got_their_number_are_released(root
     """The second is this very test: in a container numbers repeat, and dvc would wait for it."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    nothing = {"write": {}, "read": {}}
+    nothing: dict[str, object] = {"write": {}, "read": {}}
     assert held_by(root, ended.pid) == nothing
     assert held_by(root, os.getpid()) == nothing
 

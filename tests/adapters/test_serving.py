@@ -267,7 +267,7 @@ def test_the_list_names_nobody_and_nobody_else_can_read_it(tmp_path: Path) -> No
     assert people == sorted(people)
     found = suppression.read(path)
     assert found is not None
-    assert (found.position, len(found.people), found.versions) == (4, 4, {"a" * 64})
+    assert (found.position, len(found.people), found.versions) == (4, 4, frozenset({"a" * 64}))
     assert all(found.names(user) for user in USERS)
     assert not found.names(STRANGER)
 

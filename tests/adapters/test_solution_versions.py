@@ -134,6 +134,7 @@ def test_mlflow_shows_a_night_with_its_trials_data_version_curves_and_report(
     seen = real.client.get_run(night)
     assert seen.info.status == "FINISHED"
     assert seen.data.tags["mlflow.note.content"] == "**good**"
+    assert seen.inputs is not None
     assert seen.inputs.dataset_inputs[0].dataset.digest == "f" * 32 + ".dir"
     assert [m.value for m in real.client.get_metric_history(night, "ndcg")] == [0.1, 0.2]
     assert [file.path for file in real.client.list_artifacts(night)] == ["report.html"]

@@ -119,8 +119,8 @@ class Proved:
     def version(self) -> tuple[object, object, object]:
         """Verdict, safety, and why it is unsafe, as `lethe status` tells."""
         seen = self("--json", "status").json
-        [version] = seen["versions"]  # type: ignore[misc]
-        return version["verdict"], version["safe"], seen["unsafe"]  # type: ignore[index]
+        [version] = seen["versions"]
+        return version["verdict"], version["safe"], seen["unsafe"]
 
     def somebody(self) -> str:
         """The id of somebody whom the version was trained on."""

@@ -107,8 +107,8 @@ def test_it_opens_and_its_champion_is_refused_and_not_taken_on_trust(
     refused = door("--workspace", str(old.root), "verify")
 
     assert (status.code, status.json["champion"]) == (0, 1)
-    [version] = status.json["versions"]  # type: ignore[misc]
-    assert version["safe"] is False  # type: ignore[index]
+    [version] = status.json["versions"]
+    assert version["safe"] is False
     assert kept.code == listed.code == backed_up.code == 0
     assert refused.code == 1
     assert "version 1 is REFUSED" in refused.err

@@ -14,6 +14,7 @@ from lethe.errors import BadConfiguration
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation, EvaluationCounts
 from lethe.gate.scoring.metrics import means, metric_names
+from lethe.stages import opening
 from tests.desk.conftest import putting_back
 from tests.watched import Shop
 
@@ -59,9 +60,7 @@ def test_a_night_an_experiment_and_a_trial_can_be_compared(
     shop: Shop, made: dict[str, Any]
 ) -> None:
     workspace = Workspace.find(shop.root)
-    runs = experimenting.opening.open_solutions(
-        workspace, experimenting.opening.open_params(workspace)
-    ).runs
+    runs = opening.open_solutions(workspace, opening.open_params(workspace)).runs
     found = runs.client.search_runs([runs.experiment_id])
     night = next(r.info.run_id for r in found if r.info.run_name.startswith("night"))
     trial = next(
@@ -105,9 +104,7 @@ def test_a_run_beside_itself_is_refused(shop: Shop, made: dict[str, Any]) -> Non
 
 def test_a_run_that_found_nothing_is_refused(shop: Shop) -> None:
     workspace = Workspace.find(shop.root)
-    runs = experimenting.opening.open_solutions(
-        workspace, experimenting.opening.open_params(workspace)
-    ).runs
+    runs = opening.open_solutions(workspace, opening.open_params(workspace)).runs
     empty = runs.open_night("an empty one", {}, "an empty one")
     runs.end_run(empty, "FAILED")
 

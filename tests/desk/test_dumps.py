@@ -216,7 +216,8 @@ def test_databases_elsewhere_and_a_stack_that_is_down_are_told_without_a_passwor
             assert "secret" not in str(told.value)
     ports = {**stack.found.ports, "postgres": 1}
     down = type(stack.found)(ports, stack.found.secrets)
-    with pytest.raises(StoreUnavailable, match="database mlflow refused: OperationalError") as told:
+    refused = "database mlflow refused: OperationalError"
+    with pytest.raises(StoreUnavailable, match=refused) as unreached:
         dumps.fitting(down, folder, again=False)
-    assert not any(secret in str(told.value) for secret in down.secrets.values())
+    assert not any(secret in str(unreached.value) for secret in down.secrets.values())
     assert os.environ.get("PGPASSWORD") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -93,8 +94,8 @@ def test_two_experiments_of_one_second_are_two_runs(
 ) -> None:
     class Stopped(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime(2026, 3, 3, 2, 0, 0, tzinfo=tz)
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2026, 3, 3, 2, 0, 0, tzinfo=tz)
 
     monkeypatch.setattr(experimenting, "datetime", Stopped)
     one, other = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_killed_at_any_call_about_the_keys_it_is_ended_by_another(shop: Shop, af
         made = dying_at(
             at,
             calls,
-            lambda path=path: restore(shop.room, path),
+            functools.partial(restore, shop.room, path),
             lambda *a: "keys" in Path(a[0]).parts,
         )
         restore(shop.room, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lethe.durable import read_json, write_json
+from lethe.durable import read_json, write_bytes, write_json
 from lethe.errors import BadConfiguration, VerificationRefused, WrongKey
 from lethe.estate import keys
 from lethe.estate.keys import (
@@ -121,7 +121,7 @@ def test_a_replacement_killed_at_any_step_leaves_one_key_that_signs_and_is_trust
         if path.name == step:
             raise Killed
 
-    write_bytes, replace = keys.write_bytes, Path.replace
+    replace = Path.replace
 
     def write(path: Path, content: bytes, mode: int = 0o600) -> None:
         at(path)

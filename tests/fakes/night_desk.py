@@ -119,7 +119,7 @@ class World:
             for name in live
             for number in range(3)
         ]
-        columns = list(zip(*rows, strict=True)) if rows else [[]] * 7
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 7
         arrays = [pa.array(c, f.type) for c, f in zip(columns, INTERACTIONS, strict=True)]
         self.store().append(pa.table(arrays, schema=INTERACTIONS))
 

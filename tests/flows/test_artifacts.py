@@ -72,7 +72,7 @@ def test_a_lasting_server_gets_progress_by_step_and_what_the_night_found(
     ]  # fmt: skip
 
 
-def searched(clock: Callable[[float], None]) -> None:
+def searched(clock: Callable[[float], object]) -> None:
     """Two studies of three trials of twenty iterations, a second each."""
     for recipe in ("als", "lightfm"):
         say("tune", "begins", event="start")

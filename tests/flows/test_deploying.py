@@ -21,7 +21,9 @@ def test_every_entrypoint_of_the_file_is_a_flow_that_can_be_imported() -> None:
     from prefect.flows import load_flow_from_entrypoint
 
     entries = yaml.safe_load(FILE.read_text())["deployments"]
-    loaded = {e["name"]: load_flow_from_entrypoint(e["entrypoint"]) for e in entries}
+    loaded: dict[str, object] = {
+        e["name"]: load_flow_from_entrypoint(e["entrypoint"]) for e in entries
+    }
     assert set(loaded) == {"night", "experiment", "erase"}
     assert all(isinstance(flow, Flow) and flow.name == name for name, flow in loaded.items())
 

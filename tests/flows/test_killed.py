@@ -34,7 +34,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     numbers: list[str] = []
-    monkeypatch.setattr(killed, "_crashed", lambda number: numbers.append(number) is None)
+
+    def crashed(number: str) -> bool:
+        numbers.append(number)
+        return True
+
+    monkeypatch.setattr(killed, "_crashed", crashed)
     return numbers
 
 

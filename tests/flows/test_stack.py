@@ -144,10 +144,10 @@ def _nobody_without_a_password(stack: Stack) -> None:
     import sqlalchemy as sa
 
     for name in ("LETHE_REGISTER_URL", "LETHE_STUDIES_URL", "LETHE_MLFLOW_DATABASE_URL"):
-        address = sa.make_url(known[name])
+        database = sa.make_url(known[name])
         others = sa.make_url(known["LETHE_STUDIES_URL"]).database
-        wrong = [address.set(password="wrong")]  # noqa: S106 - it must not let anybody in
-        wrong += [] if address.database == others else [address.set(database=others)]
+        wrong = [database.set(password="wrong")]  # noqa: S106 - it must not let anybody in
+        wrong += [] if database.database == others else [database.set(database=others)]
         for url in wrong:
             with pytest.raises(sa.exc.OperationalError):
                 sa.create_engine(url).connect()
@@ -223,9 +223,10 @@ def _a_version_is_destroyed_with_its_files(stack: Stack) -> None:
 def _found_in_its_files(stack: Stack) -> set[str]:
     """Raw ids and pseudonyms in what the servers keep: databases, their logs ahead, our logs."""
     folder = stack.workspace.keys
-    keys = Keys(
-        *(bytes.fromhex((folder / f"{n}.key").read_text()) for n in ("pseudonym", "tombstone"))
+    pseudonym, tombstone = (
+        bytes.fromhex((folder / f"{n}.key").read_text()) for n in ("pseudonym", "tombstone")
     )
+    keys = Keys(pseudonym, tombstone)
     people = [shop.customer(number) for number in range(shop.CUSTOMERS)]
     names = Identities(keys, Standing()).resolve(people)
     wanted = {name.pseudonym.encode() for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from lethe.errors import PromotionRefused
 from lethe.gate.promotion import Candidate, promote, recover
@@ -84,7 +85,7 @@ class CommitPoint:
         if stored.digest != intent.artifact_digest:
             self.breaches.append("unverified")
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         owner = self.store if hasattr(MemoryVersions, name) else self.register
         return getattr(owner, name)
 

@@ -112,7 +112,7 @@ def _plans(state: State, variant: Variant, night: int | None) -> Iterator[dict[i
     dry = CommitPoint(state, variant, {})
     dry.run(night)
     yield {}
-    inside = [event for event in ("crash", "overwrite 1") if event in state.left]
+    inside: list[str] = [event for event in ("crash", "overwrite 1") if event in state.left]
     if state.versions[0] is None:
         inside = [event for event in inside if event != "overwrite 1"]
     if not variant.lock:

@@ -19,7 +19,7 @@ def scene() -> Scene:
 
 
 def test_a_verified_candidate_becomes_champion(scene: Scene) -> None:
-    scene.store.challenger = 2
+    scene.store.set_challenger(2)
     promoted = promote(scene.candidate, scene.register, scene.store, lambda: 77.5, 0)
     assert (promoted.version, promoted.previous) == (2, 1)
     assert promoted.head == scene.register.head()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +31,9 @@ def test_rows_of_any_numbers_are_sorted_as_tuples_are(
 
 
 def test_the_columns_keep_their_types() -> None:
-    columns = [np.array([3, 1], np.uint64), np.array([1, 2], np.int32), np.array([0, 1], np.uint8)]
+    columns: list[npt.NDArray[Any]] = [
+        np.array([3, 1], np.uint64), np.array([1, 2], np.int32), np.array([0, 1], np.uint8)
+    ]  # fmt: skip
     found = in_order(columns)
     assert [column.dtype for column in found] == [np.uint64, np.int32, np.uint8]
     (whole,) = in_order([np.array([2**64 - 1, 0], np.uint64)])

@@ -84,7 +84,8 @@ class Place:
     def keys(self) -> Keys:
         """The workspace's two secrets."""
         pair = ((self.state / "keys" / f"{n}.key").read_text() for n in ("pseudonym", "tombstone"))
-        return Keys(*(bytes.fromhex(text.strip()) for text in pair))
+        pseudonym, tombstone = (bytes.fromhex(text.strip()) for text in pair)
+        return Keys(pseudonym, tombstone)
 
     def register(self) -> Register:
         """The register of rights."""

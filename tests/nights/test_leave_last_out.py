@@ -17,7 +17,7 @@ from lethe.solutions.factors import Manifest
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
 
-RULES = {"split": {"kind": "leave_last_out"}}
+RULES: dict[str, Any] = {"split": {"kind": "leave_last_out"}}
 
 
 @pytest.fixture(scope="module")

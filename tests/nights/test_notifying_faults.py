@@ -46,7 +46,7 @@ DURABLE: list[tuple[Any, str]] = [
 ]
 
 
-def disturbed(act: Callable[[], None], at: int | None, fault: BaseException, late: bool) -> int:
+def disturbed(act: Callable[[], object], at: int | None, fault: BaseException, late: bool) -> int:
     """Do something and fail at the durable call `at`, before it or `late`; how many calls came."""
     calls = 0
 
@@ -93,7 +93,7 @@ def test_no_fault_leaves_a_request_without_its_notices_or_a_notice_without_its_r
         deliver(world.desk, None, world.clock)
         head = world.desk.register.head().position
         calls = disturbed(
-            lambda batch=(new, held, other): ask(world, Action.ERASE, *batch), at, fault, late
+            functools.partial(ask, world, Action.ERASE, new, held, other), at, fault, late
         )
         entered = [e.position for e in world.desk.register.entries(since=head)]
         assert entered in ([], [head + 1, head + 2])
@@ -154,7 +154,7 @@ def test_a_delivery_that_is_cut_off_is_ended_by_the_next_one(
     for at in range(100):
         ask(world, Action.ERASE, f"person-{at:04d}")
         before = {notice.file for notice in waiting(world.desk)}
-        calls = disturbed(lambda: deliver(world.desk, None, 7) and None, at, fault, late)
+        calls = disturbed(lambda: deliver(world.desk, None, 7), at, fault, late)
         left = {notice.file for notice in waiting(world.desk)}
         recorded = {path.name for path in world.workspace.evidence.glob("notice-*.json")}
         assert before - left == before & recorded

@@ -11,7 +11,7 @@ import pytest
 
 from lethe.durable import read_json, write_json
 from lethe.estate.workspace import Workspace
-from lethe.nights import steps, tuning
+from lethe.nights import steps, telling, tuning
 from lethe.nights.frame import Night
 from lethe.nights.tuning import Tuned
 from lethe.stages import opening
@@ -80,7 +80,7 @@ def shop_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
 
 def promoted(night: Night, *tuned: Tuned) -> None:
-    grounds, key = steps.telling.grounds(night), steps.telling.key(night)
+    grounds, key = telling.grounds(night), telling.key(night)
     tuning.remember(night.workspace, key, grounds, 3, list(tuned))
 
 

@@ -56,7 +56,8 @@ def two(kept: Saved, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
     made = Two(kept.restore())
     yield made
     client = made.desk().versions.client  # MLflow keeps files open that the next test replaces
-    for store in (client._tracking_client.store, client._get_registry_client().store):
+    registry = client._get_registry_client()  # type: ignore[no-untyped-call]
+    for store in (client._tracking_client.store, registry.store):
         store.engine.dispose()
 
 

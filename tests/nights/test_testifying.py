@@ -266,9 +266,8 @@ def only_what_this_attempt_closed_is_told(patch: pytest.MonkeyPatch) -> None:
 
     def retire(desk: Any, night: str) -> Any:
         fresh.clear()
-        return whole(desk, night)
+        return retiring.retire(desk, night)
 
-    whole = testifying.retire
     patch.setattr(retiring, "_write_evidence", write)
     patch.setattr(testifying, "retire", retire)
     patch.setattr(testifying, "_evidence", evidence)

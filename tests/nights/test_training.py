@@ -102,10 +102,9 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
 ) -> None:
     champion = manifest_of(workspace, GOOD, seed=params().seed)
     fits: list[str] = []
-    known = nights_training.recipe
 
     def counted(name: str) -> Any:
-        found = known(name)
+        found = recipe(name)
 
         def fit(*arguments: Any) -> Any:
             fits.append(name)
@@ -122,12 +121,11 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
 
 def failing(name: str) -> Any:
     """The table of recipes, in which the one called `name` cannot be fitted."""
-    known = nights_training.recipe
 
     def fails(*_: Any) -> Any:
         raise RecipeFailed(f"{name}: the fit diverged in epoch 1")
 
-    return lambda asked: replace(known(asked), fit=fails) if asked == name else known(asked)
+    return lambda asked: replace(recipe(asked), fit=fails) if asked == name else recipe(asked)
 
 
 def test_a_contender_that_fails_is_left_out_and_a_winner_that_fails_ends_the_night(

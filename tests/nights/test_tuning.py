@@ -14,6 +14,7 @@ from lethe.adapters.studies import TrialRecord
 from lethe.durable import write_json
 from lethe.errors import RecipeFailed
 from lethe.estate.workspace import Workspace
+from lethe.gate.scoring.evaluation import evaluate
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights import tuning
 from lethe.nights.tuning import Tuned, Window, last_best, study_name, study_seed, tune_recipe
@@ -77,7 +78,6 @@ def test_a_study_killed_inside_a_trial_ends_as_an_undisturbed_one(
             raise Killed
         return evaluate(*arguments, **options)
 
-    evaluate = tuning.evaluate
     with monkeypatch.context() as patch:
         patch.setattr(tuning, "evaluate", dies)
         with pytest.raises(Killed):

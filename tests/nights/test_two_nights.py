@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
-def place(first_night: Saved) -> Iterator[Place]:
+def place(first_night: Saved) -> Place:
     """A workspace with a champion and a new day to learn from."""
     place = first_night.restore()
     shop.export(place.landing / "2025-03-31.csv.gz", shop.bought(30, 1, 1.0, seed=2))

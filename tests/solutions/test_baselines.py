@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ def test_popular_gives_everybody_the_number_of_users_of_each_item() -> None:
     assert order.tolist() == sorted(range(60), key=lambda i: (-expected[i], i))
 
 
-def slow_knn(matrix: InteractionMatrix, rule: ItemKnnHyperparameters) -> np.ndarray:
+def slow_knn(matrix: InteractionMatrix, rule: ItemKnnHyperparameters) -> npt.NDArray[np.float64]:
     dense = matrix.csr.toarray().astype(float)
     n = dense.shape[1]
     similar = np.zeros((n, n))
@@ -34,7 +35,8 @@ def slow_knn(matrix: InteractionMatrix, rule: ItemKnnHyperparameters) -> np.ndar
             row.append((-round(value, 12), j, value))
         for _, j, value in sorted(row)[: rule.neighbours]:
             similar[i, j] = value
-    return dense @ similar.T
+    scores: npt.NDArray[np.float64] = dense @ similar.T
+    return scores
 
 
 @settings(max_examples=15, deadline=None)

@@ -49,6 +49,8 @@ def solution(users: int = 4, items: int = 3, biases: bool = False, seed: int = 0
 
 def test_scores_are_inner_products_plus_biases() -> None:
     made = solution(biases=True).factors
+    assert made.user_biases is not None
+    assert made.item_biases is not None
     rows = np.array([2, 0, 2])
     for k, row in enumerate(rows):
         for item in range(3):
@@ -56,7 +58,7 @@ def test_scores_are_inner_products_plus_biases() -> None:
                 float(a) * float(b)
                 for a, b in zip(made.user_factors[row], made.item_factors[item], strict=True)
             )
-            slow += float(made.user_biases[row]) + float(made.item_biases[item])  # type: ignore[index]
+            slow += float(made.user_biases[row]) + float(made.item_biases[item])
             assert abs(float(made.scores(rows)[k, item]) - slow) < 1e-5
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -32,7 +34,7 @@ def test_collapsed_scores_are_lightfms_own(monkeypatch: pytest.MonkeyPatch) -> N
     kept = []
     check = check_accumulators
 
-    def keep(model: object, csr: object, users: object, items: object) -> None:
+    def keep(model: Any, csr: object, users: object, items: object) -> None:
         check(model, csr, users, items)
         kept.append((model, users, items))
 

@@ -37,7 +37,7 @@ def test_every_default_space_stays_inside_the_bounds(name: str) -> None:
 def test_every_first_guess_lies_in_the_default_space(name: str) -> None:
     for key, value in recipe(name).first.items():
         axis = recipe(name).space[key]
-        assert min(axis.corners()) <= value <= max(axis.corners())  # type: ignore[type-var,operator]
+        assert min(axis.corners()) <= value <= max(axis.corners())  # type: ignore[operator]
     recipe(name).hyperparameters.model_validate(dict(recipe(name).first))
 
 

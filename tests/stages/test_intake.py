@@ -100,7 +100,7 @@ def test_how_many_people_an_intake_remembers_changes_nothing(
         receipt = run(workspace)
         vault = opening.open_vault(workspace, opening.open_identities(workspace))
         stones = opening.open_identities(workspace).stones(
-            opening.rows_by_user(ShardStore(workspace.interactions))
+            list(opening.rows_by_user(ShardStore(workspace.interactions)))
         )
         found.append((receipt, shards(workspace), vault.by_tombstone(stones)))
     assert found[0] == found[1] == found[2]

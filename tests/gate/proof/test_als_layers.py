@@ -45,8 +45,8 @@ def test_the_thresholds_are_those_that_were_measured_and_written_down() -> None:
     ],
 )
 def test_what_holds_arrays_shows_none_of_them_and_is_equal_to_itself_alone(kind: type) -> None:
-    assert kind.__repr__ is object.__repr__
-    assert kind.__eq__ is object.__eq__
+    for name in ("__repr__", "__eq__"):
+        assert getattr(kind, name) is getattr(object, name)
 
 
 # --- layer 4 ------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_rows_stand_in_the_wanted_order_and_what_is_lacking_is_nought(names: str
     rows = np.arange(1, 2 * len(names) + 1, dtype=np.float32).reshape(-1, 2)
     lined = objective._lined_up(rows, tuple(names), tuple("abc"))
     expected = [rows[names.index(one)].tolist() if one in names else [0, 0] for one in "abc"]
-    assert (lined.tolist(), lined.dtype) == (expected, np.float32)
+    assert (lined.tolist(), lined.dtype) == (expected, np.dtype(np.float32))
 
 
 def test_the_objective_is_minimised_for_each_user_and_tells_how_far_each_was() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_the_signature_is_dsse_over_an_in_toto_statement() -> None:
 
 def test_the_same_findings_give_the_same_bytes() -> None:
     case, report = examined()
-    again = issue(report, dict(reversed(case.files.items())), ISSUED, KEY)
+    again = issue(report, dict(reversed(list(case.files.items()))), ISSUED, KEY)
     assert again.envelope == issued().envelope
     assert issue(report, case.files, ISSUED + 1, KEY).digest != again.digest
 
@@ -177,6 +178,7 @@ def test_an_unknown_key_is_refused() -> None:
 
 def test_a_trusted_signature_under_another_statement_is_refused() -> None:
     statement = statement_of(issued())
+    change: Mapping[str, object]
     for change in ({"predicateType": "urn:other"}, {"_type": "other"}, {"predicate": {}}):
         payload = json.dumps({**statement, **change}).encode()
         with pytest.raises(VerificationRefused):

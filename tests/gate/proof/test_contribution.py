@@ -147,7 +147,7 @@ def test_of_as_many_as_there_are_everybody_is_drawn_and_of_fewer_no_one_twice() 
     draw = np.random.default_rng(0)
     assert controls.members(csr, 50, draw).tolist() == list(range(50))
     few = controls.members(csr, 20, draw)
-    assert (len(few), (np.diff(few) > 0).all()) == (20, True)
+    assert (len(few), bool((np.diff(few) > 0).all())) == (20, True)
 
 
 class _Draw:
@@ -157,7 +157,7 @@ class _Draw:
         self.seen: list[Any] = []
 
     def choice(self, among: Any, size: Any = None, replace: bool = True) -> Any:
-        found = np.arange(among) if np.isscalar(among) else np.asarray(among)
+        found = np.asarray(among) if np.ndim(among) else np.arange(among)
         self.seen.append(found.tolist())
         if size is None:
             return found[0]

@@ -74,7 +74,7 @@ def test_one_pair_is_enough_and_none_is_too_few(tmp_path: Path) -> None:
     assert cells(folder) == {("u", "a"): 1.0}
     for rules in ({"minimum_item_users": 2}, {"minimum_user_items": 2}):
         with pytest.raises(ArtifactCorrupt, match="nothing to train on"):
-            cells(folder, **rules)
+            cells(folder, "", **rules)
     with pytest.raises(ArtifactCorrupt, match="nothing to train on"):
         cells(folder, barred="u")
 

@@ -62,15 +62,10 @@ def leftover_row(name: str) -> Case:
     rows = [whole.users.index(user) for user in kept.users]
     columns = [whole.items.index(item) for item in kept.items]
     sliced = Factors(
-        *(
-            None if array is None else np.ascontiguousarray(array[places])
-            for array, places in (
-                (learned.user_factors, rows),
-                (learned.item_factors, columns),
-                (learned.user_biases, rows),
-                (learned.item_biases, columns),
-            )
-        )
+        learned.user_factors[rows],
+        learned.item_factors[columns],
+        None if learned.user_biases is None else learned.user_biases[rows],
+        None if learned.item_biases is None else learned.item_biases[columns],
     )
     return case_of(solution_of(name, kept, sliced))
 

@@ -80,7 +80,7 @@ def stored(
         for kind in ("items", "users"):
             table = source.attributes(kind)
             if table is not None:
-                store.put_attributes(kind, table)  # type: ignore[arg-type]
+                store.put_attributes(kind, table)
         yield store, Path(folder) / "training"
 
 
@@ -112,8 +112,8 @@ def slowly(
     ):
         met: dict[str, set[str]] = defaultdict(set)
         for row in rows:
-            met[row[one]].add(row[other])  # type: ignore[arg-type]
-        rows = [row for row in rows if len(met[row[one]]) >= minimum]  # type: ignore[index]
+            met[row[:2][one]].add(row[:2][other])
+        rows = [row for row in rows if len(met[row[:2][one]]) >= minimum]
     if not rows:
         return None
     rows = slow_fading(rows, rules)

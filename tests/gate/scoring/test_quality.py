@@ -259,4 +259,4 @@ def test_a_judgement_cannot_be_accepted_with_reasons_or_refused_without() -> Non
 )
 def test_a_rule_out_of_bounds_cannot_be_written(knobs: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        quality.QualityRule(**knobs)
+        quality.QualityRule.model_validate(knobs)

@@ -36,7 +36,9 @@ def refusal(folder: Path, rules: IntakeRules | None = None) -> str:
     return found.rule
 
 
-def read(folder: Path, rules: IntakeRules | None = None) -> tuple[pa.Table, Counter[str], dict]:
+def read(
+    folder: Path, rules: IntakeRules | None = None
+) -> tuple[pa.Table, Counter[str], dict[int, str]]:
     """All rows, dropped counts, and refused rows as {row: rule}; checks that nothing is lost."""
     rules = rules or IntakeRules()
     tables, dropped, refused, total = [], Counter[str](), {}, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from lethe.errors import BadFile
 from lethe.interactions import columns as c
 from lethe.interactions.intake import lines, plain, reading
 from lethe.interactions.intake.reading import ReadingAhead, read_interactions, survey
-from lethe.interactions.intake.rules import IntakeRules, InteractionRules
+from lethe.interactions.intake.rules import IntakeRules, InteractionRules, LandedFile
 from lethe.interactions.intake.verdicts import Verdicts
 from tests.interactions.intake.landed import GOOD, HEADER, land
 
@@ -29,13 +30,14 @@ TEXTS = st.lists(st.one_of(TEXT, st.none()), max_size=5)
 def outcomes(texts: list[str | None]) -> list[object]:
     """What every rule about texts makes of a column, and which rows it takes."""
     column, found = pa.array(["x", *texts], pa.string()).slice(1), list[object]()
-    for rule in (
+    rules: tuple[Callable[[Verdicts], pa.Array], ...] = (
         lambda v: c.canonical_ids(column, v),
         lambda v: c.canonical_ids(column, v, "user", case_fold=True),
         lambda v: c.seconds(column, "seconds", v),
         lambda v: c.optional_text(column, "event type", 3, v),
         lambda v: c.numbers(column, v),
-    ):
+    )
+    for rule in rules:
         verdicts = Verdicts(len(column))
         made = rule(verdicts)
         kept = verdicts.kept()
@@ -84,7 +86,7 @@ def test_files_read_ahead_give_their_batches_and_their_faults(tmp_path: Path) ->
         land(tmp_path, HEADER + GOOD * (number + 1), f"{number}.csv")
     land(tmp_path, HEADER + GOOD + ",i,1,view,1,\n" * 9, "3.csv")
     rules = IntakeRules()
-    files = [file for file in survey(tmp_path, rules) if hasattr(file, "kind")]
+    files = [file for file in survey(tmp_path, rules) if isinstance(file, LandedFile)]
     ahead = ReadingAhead(files[1:], rules)
     for place, file in enumerate(files):
         if place == 2:

@@ -200,7 +200,7 @@ def test_letters_fold_to_a_lower_code_as_to_a_higher() -> None:
 def test_a_key_of_another_length_is_named(size: int, which: str) -> None:
     sizes = {"pseudonym": bytes(range(32)), "tombstone": bytes(32), which: bytes(size)}
     with pytest.raises(BadConfiguration, match=f"the {which} key has {size} bytes, not 32"):
-        Keys(**sizes)
+        Keys(sizes["pseudonym"], sizes["tombstone"])
 
 
 def test_somebody_has_a_name_for_each_life() -> None:

@@ -35,7 +35,8 @@ GENESIS_OF_EXTENSIONS = "88db6cf4d1542569924a0c92a09606f383e7f26a0f2277448f2ea6a
 
 
 def ask(action: Action, who: frozenset[str], received: int = RECEIVED) -> Request:
-    return Request(action, *who, received)
+    [person] = who
+    return Request(action, person, received)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import ArtifactCorrupt, BadRequest
+from lethe.interactions.rights.deadlines import due_date
 from lethe.interactions.rights.standing import (
     CANARY,
     GENESIS,
@@ -19,7 +20,6 @@ from lethe.interactions.rights.standing import (
     Request,
     Standing,
     checked_head,
-    due_date,
     next_entry,
 )
 
@@ -127,7 +127,7 @@ def _chain(*actions: Action) -> list[Entry]:
 def test_a_legal_hold_blocks_an_erasure_until_its_release() -> None:
     chain = _chain(Action.RESTRICT, Action.ERASE, Action.RELEASE)
     during, after = Fold(chain[:2]).standing(), Fold(chain).standing()
-    assert (during.blocked, during.erased) == ({PEOPLE[0]}, frozenset())
+    assert (during.blocked, during.erased) == (frozenset({PEOPLE[0]}), frozenset())
     assert PEOPLE[0] in during.excluded
     assert (after.blocked, after.erased_at) == (frozenset(), {PEOPLE[0]: 3})
 

@@ -21,7 +21,7 @@ def person(number: int) -> str:
 
 
 def table(rows: list[Row]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [[]] * 7
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
     return pa.table(
         [pa.array(list(c), t) for c, t in zip(columns, INTERACTIONS.types, strict=True)],
         schema=INTERACTIONS,

@@ -64,7 +64,9 @@ def test_a_kind_that_few_people_have_is_counted_and_not_named(tmp_path: Path) ->
 
 
 def test_what_is_much_or_incomplete_is_marked(tmp_path: Path) -> None:
-    kinds = {(user, 1, f"kind {kind}", 1.0) for user in range(10) for kind in range(KINDS + 1)}
+    kinds: set[tuple[int, int, str, float | None]] = {
+        (user, 1, f"kind {kind}", 1.0) for user in range(10) for kind in range(KINDS + 1)
+    }
     store = store_of(tmp_path / "s", kinds)
     many = {"item": [f"i{n}" for n in range(40)], "brand": [f"b{n}" for n in range(40)],
             "colour": [None] * 20 + ["red"] * 20}  # fmt: skip

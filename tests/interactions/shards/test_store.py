@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lethe.errors import ArtifactCorrupt, BadInput
 from lethe.interactions.columns import INTERACTIONS
 from lethe.interactions.shards import store as shards_module
-from lethe.interactions.shards.merging import distinct
+from lethe.interactions.shards.merging import distinct, read_table, write_table
 from lethe.interactions.shards.store import ShardStore
 from tests.interactions.shards.rows import DAY, ROW, Row, contents, person, row, stored, table
 
@@ -101,11 +101,10 @@ def test_a_batch_rewrites_each_shard_once_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: Counter[str] = Counter()
-    write = shards_module.write_table
 
     def counting(path: Path, content: pa.Table) -> None:
         written[path.name] += 1
-        write(path, content)
+        write_table(path, content)
 
     monkeypatch.setattr(shards_module, "write_table", counting)
     store, plain = ShardStore(tmp_path / "spilled"), ShardStore(tmp_path / "plain")
@@ -141,7 +140,6 @@ def test_a_write_cut_off_anywhere_is_repaired_by_doing_it_again(
     whole = ShardStore(tmp_path / "whole")
     whole.append(table(rows))
     whole.seal(3, "head", ["f1"])
-    write = shards_module.write_table
     for limit in range(8):
         store = ShardStore(tmp_path / f"cut{limit}")
         store.append(table(first))
@@ -154,7 +152,7 @@ def test_a_write_cut_off_anywhere_is_repaired_by_doing_it_again(
                 path.with_name(f".{path.name}.1.part").write_bytes(b"half a shard")
                 raise KeyboardInterrupt
             left[0] -= 1
-            write(path, content)
+            write_table(path, content)
 
         monkeypatch.setattr(shards_module, "write_table", dying)
         try:
@@ -162,7 +160,7 @@ def test_a_write_cut_off_anywhere_is_repaired_by_doing_it_again(
         except KeyboardInterrupt:
             with pytest.raises(ArtifactCorrupt):
                 store.verify()
-        monkeypatch.setattr(shards_module, "write_table", write)
+        monkeypatch.setattr(shards_module, "write_table", write_table)
         store.append(table(second))
         store.seal(3, "head", ["f1"])
         store.verify()
@@ -196,12 +194,12 @@ def test_holds_reads_only_the_persons_bucket(
     store = ShardStore(tmp_path)
     store.append(table([row(n, time=n * 20 * DAY) for n in range(20)]))
     opened: list[Path] = []
-    reading = shards_module.read_table
-    monkeypatch.setattr(
-        shards_module,
-        "read_table",
-        lambda path, columns=None: (opened.append(path), reading(path, columns))[1],
-    )
+
+    def reading(path: Path, columns: tuple[str, ...] | None = None) -> pa.Table:
+        opened.append(path)
+        return read_table(path, columns)
+
+    monkeypatch.setattr(shards_module, "read_table", reading)
     assert store.holds(person(3))
     assert not store.holds(person(99))
     assert len({path.name for path in opened}) <= 2

@@ -20,7 +20,7 @@ def slow_worth(millionths: int, age: int, half_life_days: float) -> int:
 
     def beside(k: int) -> int:
         """-1, 0 or 1: twice the faded weight is below, at or above k."""
-        left, right = (2 * millionths) ** p, k**p << (age * q)
+        left, right = int((2 * millionths) ** p), int(k**p) << (age * q)
         return (left > right) - (left < right)
 
     low, high = 0, millionths  # the answer is the first n that the faded weight is not above

@@ -166,7 +166,7 @@ def test_what_is_held_out_does_not_fade_and_every_pair_stays(tmp_path: Path) -> 
     _, fading = made(Store([DAYS]), FADES, tmp_path / "fading")
     plain = replace(fading, half_life_days=None)
     for window in ("train", "train+validation", "all"):
-        assert cells(fading.matrix(window)).keys() == cells(plain.matrix(window)).keys()  # type: ignore[arg-type]
+        assert cells(fading.matrix(window)).keys() == cells(plain.matrix(window)).keys()
     matrix = fading.matrix("train")
     held = [data.held_out("test", matrix).csr for data in (fading, plain)]
     assert held[0].nnz

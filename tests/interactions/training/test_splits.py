@@ -28,8 +28,8 @@ from tests.interactions.training.test_snapshot import (
     slow_rows,
 )
 
-LAST_OUT = RULES.map(lambda rules: rules.model_copy(update={"split": SPLIT}))
 SPLIT = SnapshotRules.model_validate({"split": {"kind": "leave_last_out"}}).split
+LAST_OUT = RULES.map(lambda rules: rules.model_copy(update={"split": SPLIT}))
 
 
 def slow_parts(rows: list[tuple[str, str, int, int]]) -> dict[tuple[str, int], str]:
