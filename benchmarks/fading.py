@@ -218,6 +218,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     options.add_argument("--short", action="store_true", help="shop, and two people of each age")
     options.add_argument("--sets", nargs="+", default=SETS)
+    options.add_argument("--left-in", nargs="+", default=SETS[:1], help="sets of the third table")
     given = options.parse_args()
     found: list[list[str]] = []
     noise: list[list[str]] = []
@@ -228,7 +229,7 @@ def main() -> None:
             (noise, noise_rows(name, data)),
             (found, member_rows(name, data)),
             (planted, planted_rows(name, data, 2 if given.short else 6)),
-        ):
+        )[: 3 if name in given.left_in else 2]:
             for row in rows:
                 print(" | ".join(row), flush=True)
                 kept.append(row)
