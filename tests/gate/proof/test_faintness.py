@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -122,6 +122,7 @@ def test_a_fit_that_still_moves_lets_nobody_off_as_faint(monkeypatch: pytest.Mon
 # --- what is reckoned ---------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 9)), max_size=30),
     st.lists(st.tuples(st.floats(-2, 2), st.floats(0.1, 9)), min_size=1, max_size=30),

@@ -66,6 +66,7 @@ def test_halves_go_to_the_even_number_and_a_millionth_stays(
     assert max(1, _halved(millionths, age)) == left  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4_000_000_000), min_size=1, max_size=40))
 def test_ages_are_counted_from_the_day_of_the_newest_row(moments: list[int]) -> None:
     assert newest_day(np.array(moments)) == slow_day(moments) == max(moments) // DAY
@@ -80,6 +81,7 @@ def test_one_row_in_a_thousand_may_lie_in_the_future() -> None:
     assert newest_day(moments) == slow_day(moments.tolist()) == 20_000
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 900 * DAY)), min_size=1, max_size=30),
     HALVES,
