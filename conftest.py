@@ -19,6 +19,7 @@ pin_process("Haswell")
 # Two workers take whole files, in this order: a long one that came last would run alone.
 LONGEST_FIRST = (
     "nights/test_killed_nights", "nights/test_mission", "flows/test_stack",
+    "flows/test_moved_stack",
     "nights/test_life", "nights/test_other_lives", "nights/test_life_mutants",
     "nights/test_two_nights", "test_doc_blocks", "test_docs",
     "test_loopback", "test_house", "nights/test_forgetting", "nights/test_forgetting_killed",
