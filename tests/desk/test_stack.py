@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lethe.desk.stack import processes, running
-from lethe.desk.stack.addresses import addresses, publish
+from lethe.desk.stack.addresses import addresses, publish, withdraw_lost
 from lethe.desk.stack.deployments import written
 from lethe.desk.stack.running import Deploying, bring_up, take_down
 from lethe.desk.stack.services import Line, Service
@@ -197,6 +197,23 @@ def test_every_command_of_the_workspace_uses_its_stack_unless_told_otherwise(
     assert workspace.tracking_uri() == found.http("mlflow")
     assert workspace.studies_at() == "postgresql+psycopg://elsewhere/optuna"
     assert not workspace.keeps_mlflow_itself()
+
+
+def test_keys_in_an_empty_folder_lead_to_no_stack_that_is_gone_and_a_loss_still_shows(
+    workspace: Workspace,
+) -> None:
+    made = workspace.stack / "postgres" / "made"
+    publish(workspace, addresses(workspace))
+    for remembers in (made, workspace.catalogue, workspace.register_anchor):
+        remembers.parent.mkdir(parents=True, exist_ok=True)
+        remembers.touch()
+        withdraw_lost(workspace)
+        assert workspace.stack_environment.exists()
+        remembers.unlink()
+    before = addresses(workspace)
+    withdraw_lost(workspace)
+    assert not workspace.stack_environment.exists()
+    assert addresses(workspace) == before
 
 
 def test_the_deployments_are_written_once_and_are_those_of_the_repository(
