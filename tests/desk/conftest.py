@@ -6,11 +6,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lethe.desk.backups import restoring
+from lethe.desk.backups import dumps, restoring
 from tests import postgres
 from tests.fakes.backed_up_shop import NOTHING, Shop
 from tests.fakes.stack_databases import Databases, databases
@@ -53,3 +55,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         pytest.skip(why)
     with databases(tmp_path_factory.mktemp("stack")) as found:
         yield found
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """Each database's dump after some nights, and its rows, by the database's name."""
+
+    files: dict[str, bytes]
+    rows: dict[str, dict[str, list[Any]]]
+
+
+@pytest.fixture(scope="session")
+def dumped(stack: Databases, tmp_path_factory: pytest.TempPathFactory) -> Dumped:
+    """Taken once: most tests only load them, or spoil a copy."""
+    stack.filled()
+    place, files = tmp_path_factory.mktemp("dumps"), {}
+    for name in dumps.NAMES:
+        dumps.write(stack.found, name, place / name)
+        files[name] = (place / name).read_bytes()
+    return Dumped(files, {name: stack.rows(name) for name in dumps.NAMES})

@@ -16,15 +16,16 @@ from lethe.desk.backups import dumps
 from lethe.desk.stack import postgres
 from lethe.errors import BadConfiguration, BadFile, BadInput, LetheError, StoreUnavailable
 from lethe.estate.workspace import Workspace
+from tests.desk.conftest import Dumped
 from tests.fakes.stack_databases import Databases
 
 
 @pytest.fixture
-def folder(stack: Databases, tmp_path: Path) -> Path:
+def folder(stack: Databases, dumped: Dumped, tmp_path: Path) -> Path:
     """A backup's dumps of databases with a history, which are fresh again now."""
-    stack.filled()
-    for name in dumps.NAMES:
-        dumps.write(stack.found, name, tmp_path / dumps.member(name))
+    for name, content in dumped.files.items():
+        (file := tmp_path / dumps.member(name)).parent.mkdir(exist_ok=True, parents=True)
+        file.write_bytes(content)
     stack.fresh()
     return tmp_path
 

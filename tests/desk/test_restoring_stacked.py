@@ -21,6 +21,7 @@ from lethe.estate.process import settle
 from lethe.interactions.rights.merges import Pair
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS
+from tests.desk.conftest import Dumped
 from tests.fakes.backed_up_shop import MADE, Shop
 from tests.fakes.stack_databases import Databases
 from tests.interactions.rights.place import INTENT
@@ -30,17 +31,15 @@ from tests.kills import dying_at
 class Lost:
     """A shop that lost its disk: a new stack, a backup of the old one, a copy of its register."""
 
-    def __init__(self, shop: Shop, stack: Databases) -> None:
+    def __init__(self, shop: Shop, stack: Databases, dumped: Dumped) -> None:
         self.shop, self.stack = shop, stack
         shop.register.merge([Pair(1, "a" * 64, "b" * 64)], MADE)
         shop.register.done(shop.register.intend(INTENT), MADE)
         self.known = self._told(shop.register)
-        stack.filled()
         del shop.backed_up[".lethe/mlflow/mlflow.db"]
-        for name in dumps.NAMES:
-            dumps.write(stack.found, name, shop.folder / name)
-            shop.backed_up[dumps.member(name)] = (shop.folder / name).read_bytes()
-        self.rows = {name: stack.rows(name) for name in dumps.NAMES}
+        for name, content in dumped.files.items():
+            shop.backed_up[dumps.member(name)] = content
+        self.rows = {name: dict(rows) for name, rows in dumped.rows.items()}
         self.rows["mlflow"]["registered_model_aliases"] = []
         self.backup = shop.backup()
         self.copy = shop.folder / "register-copy.db"
@@ -68,10 +67,12 @@ class Lost:
 
 
 @pytest.fixture
-def lost(backed_up: Shop, stack: Databases, monkeypatch: pytest.MonkeyPatch) -> Lost:
+def lost(
+    backed_up: Shop, stack: Databases, dumped: Dumped, monkeypatch: pytest.MonkeyPatch
+) -> Lost:
     for name in stack.found.environment():
         monkeypatch.delenv(name, raising=False)
-    return Lost(backed_up, stack)
+    return Lost(backed_up, stack, dumped)
 
 
 def test_databases_and_register_are_what_they_were_and_nothing_serves_before_the_replay(
