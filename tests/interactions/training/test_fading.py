@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lethe.errors import TooFewInteractions
-from lethe.gate.proof.retained import _halved
+from lethe.gate.proof.retained import _halved, _newest_day
 from lethe.interactions.training import windows
 from lethe.interactions.training.fading import DAY, faded, newest_day
 from lethe.interactions.training.snapshot import SnapshotRules
@@ -76,9 +77,11 @@ def test_one_row_in_a_thousand_may_lie_in_the_future() -> None:
     moments = np.full(2_000, 100 * DAY)
     moments[:2] = 20_000 * DAY
     assert newest_day(moments) == slow_day(moments.tolist()) == 100
+    assert _newest_day(pa.chunked_array([moments])) == 100
     assert faded(np.full(2_000, 9), moments, 1.0).tolist() == [9] * 2_000
     moments[2] = 20_000 * DAY
     assert newest_day(moments) == slow_day(moments.tolist()) == 20_000
+    assert _newest_day(pa.chunked_array([moments])) == 20_000
 
 
 @settings(deadline=None)
