@@ -101,8 +101,18 @@ class DataVersions:
         return digest
 
     def push(self) -> None:
-        """Copy everything that dvc.lock names to the default remote."""
+        """Copy everything that dvc.lock names to the default remote.
+
+        Where a remote holds a version's list of files, DVC takes it that the files are there, too:
+        so what a kill or a person took away is put back here.
+
+        Raises:
+            StoreUnavailable: dvc failed, or a file is in no store any more.
+        """
         self._dvc("push")
+        with self._stores() as stores:
+            for version in sorted(self._current() & stores.versions()):
+                stores.complete(version)
 
     def digest(self, out_path: str) -> str | None:
         """The digest that dvc.lock records for an output, None when it records none."""

@@ -95,6 +95,24 @@ class ObjectStores:
         path.unlink()
         return version
 
+    def complete(self, version: str) -> int:
+        """Put the files of a version into every store that holds its list and lacks them; how many.
+
+        Raises:
+            StoreUnavailable: no store holds the list, or one of the files.
+        """
+        wanted = {*self.files(version).values()}
+        held = [frozenset(_listing(store).values()) for store in self.stores]
+        added = 0
+        for store, there in zip(self.stores, held, strict=True):
+            for oid in sorted(wanted - there) if version in there else ():
+                sources = (one for one, its in zip(self.stores, held, strict=True) if oid in its)
+                if (source := next(sources, None)) is None:
+                    raise StoreUnavailable(f"a file of data version {version} is in no store")
+                store.add(source.oid_to_path(oid), source.fs, oid)
+                added += 1
+        return added
+
     def _put(self, path: Path, oid: str) -> None:
         from dvc.fs import LocalFileSystem
 

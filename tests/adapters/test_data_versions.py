@@ -13,18 +13,9 @@ from typing import Any
 
 import pytest
 
+from lethe import errors
 from lethe.adapters.catalogue import Catalogue, DataVersion
 from lethe.adapters.data_versions import DataVersions
-from lethe.errors import (
-    ArtifactCorrupt,
-    BadFile,
-    BadInput,
-    Busy,
-    LetheError,
-    RefusedByGate,
-    StoreUnavailable,
-    TooFewInteractions,
-)
 from tests.fakes.data_versions import FakeDataVersions
 
 STAGE = """
@@ -51,6 +42,7 @@ stages:
     deps: [source.txt, stage.py]
     outs: [data/interactions]
 """
+STORES = ".lethe/remote", ".dvc/cache"
 Writer = Callable[[str], None]
 
 
@@ -110,11 +102,11 @@ def test_a_version_is_recorded_kept_materialised_and_destroyed(
     assert (folder / "2011-03/b3.txt").read_text() == "with the erased user"
     assert (folder / "2011-03/b3.txt").stat().st_mode & 0o777 == 0o400
 
-    with pytest.raises(BadInput, match="1 data versions"):
+    with pytest.raises(errors.BadInput, match="1 data versions"):
         versions.destroy([new.digest], keep=[])
     assert versions.destroy([old.digest], keep=[new.digest]).versions == 1
     assert versions.held() == {new.digest}
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(errors.StoreUnavailable):
         versions.objects(old.digest)
     assert versions.objects(new.digest) == kept
     versions.checkout(new.digest, tmp_path / "new")
@@ -199,9 +191,26 @@ def test_a_lost_cache_is_filled_from_the_remote_and_altered_bytes_are_refused(
     stored = root / ".lethe/remote/files/md5" / md5[:2] / md5[2:]
     stored.chmod(0o600)
     stored.write_text("r0ws")
-    with pytest.raises(ArtifactCorrupt, match=r"b3\.txt"):
+    with pytest.raises(errors.ArtifactCorrupt, match=r"b3\.txt"):
         versions.checkout(digest, tmp_path / "third")
     assert not (tmp_path / "third/2011-03/b3.txt").exists()
+
+
+@pytest.mark.parametrize("lost", STORES)
+def test_a_push_puts_back_a_file_that_a_store_lost_beside_its_list(lost: str, root: Path) -> None:
+    """DVC looks for the list alone: it would say that everything is up to date for ever."""
+    versions = DataVersions(root)
+    write(root, "rows")
+    md5 = versions.objects(versions.reproduce("intake").digest)["2011-03/b3.txt"]
+    versions.push()
+    files = {store: root / store / "files/md5" / md5[:2] / md5[2:] for store in STORES}
+    files[lost].unlink()
+    versions.push()
+    assert files[lost].read_text() == "rows"
+    for file in files.values():
+        file.unlink()
+    with pytest.raises(errors.StoreUnavailable):
+        versions.push()
 
 
 def test_a_sweep_removes_what_a_killed_command_left_and_nothing_else(
@@ -225,21 +234,24 @@ def test_a_sweep_removes_what_a_killed_command_left_and_nothing_else(
     ("note", "kind"),
     [
         ('{"exit_code": 1, "message": "12 interactions", "error": "TooFewInteractions"}', None),
-        ('{"exit_code": 1, "message": "12 interactions"}', RefusedByGate),
-        ('{"exit_code": 2, "message": "a.csv, row 3: blank id", "error": "BadFile"}', BadInput),
-        ('{"exit_code": 3, "message": "disk", "error": "os"}', LetheError),
+        ('{"exit_code": 1, "message": "12 interactions"}', errors.RefusedByGate),
+        (
+            '{"exit_code": 2, "message": "a.csv, row 3: blank id", "error": "BadFile"}',
+            errors.BadInput,
+        ),
+        ('{"exit_code": 3, "message": "disk", "error": "os"}', errors.LetheError),
     ],
 )
 def test_the_error_of_a_stage_comes_through_dvc_as_its_own(
-    root: Path, note: str, kind: type[LetheError] | None
+    root: Path, note: str, kind: type[errors.LetheError] | None
 ) -> None:
     versions = DataVersions(root)
     write(root, note)
-    with pytest.raises(kind or TooFewInteractions) as caught:
+    with pytest.raises(kind or errors.TooFewInteractions) as caught:
         versions.reproduce("intake")
     assert str(caught.value) in note
     assert f'"exit_code": {caught.value.exit_code}' in note
-    assert not isinstance(caught.value, BadFile)
+    assert not isinstance(caught.value, errors.BadFile)
     assert not (root / ".lethe/stage-error.json").exists()
 
 
@@ -249,7 +261,7 @@ def test_a_stage_that_crashes_is_an_outside_failure_whatever_an_older_one_left(
     versions = DataVersions(root)
     write(root, "crash")
     (root / ".lethe/stage-error.json").write_text('{"exit_code": 2, "message": "old"}')
-    with pytest.raises(StoreUnavailable, match="intake"):
+    with pytest.raises(errors.StoreUnavailable, match="intake"):
         versions.reproduce("intake")
 
 
@@ -264,7 +276,7 @@ def test_a_second_process_waits_for_a_running_stage_or_says_busy(root: Path) -> 
     other = subprocess.Popen([sys.executable, "-c", code, str(root)])
     while not (root / "started").exists():
         time.sleep(0.02)
-    with pytest.raises(Busy):
+    with pytest.raises(errors.Busy):
         DataVersions(root, wait_seconds=0.1).reproduce("intake")
     other.send_signal(signal.SIGKILL)  # its dvc goes on as an orphan; we wait for that too
     other.wait()
@@ -283,5 +295,5 @@ def test_the_catalogue_keeps_versions_by_age_and_survives_a_reader(tmp_path: Pat
     assert catalogue.drop(["a.dir", "unknown.dir"]) == 1
     assert catalogue.list() == (newer,)
     catalogue.path.write_text('{"versions": [{"digest": 1}]}')
-    with pytest.raises(ArtifactCorrupt):
+    with pytest.raises(errors.ArtifactCorrupt):
         catalogue.list()
