@@ -103,8 +103,9 @@ class DataVersions:
     def push(self) -> None:
         """Copy everything that dvc.lock names to the default remote.
 
-        Where a remote holds a version's list of files, DVC takes it that the files are there, too:
-        so what a kill or a person took away is put back here.
+        DVC notes first what there is to push, bit by bit; killed amid that, it trusts the short note
+        ever after, pushes the list without all of its files, and takes it that they are there. So
+        what a remote lacks beside a list is put there afterwards.
 
         Raises:
             StoreUnavailable: dvc failed, or a file is in no store any more.
