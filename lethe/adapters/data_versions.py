@@ -103,9 +103,9 @@ class DataVersions:
     def push(self) -> None:
         """Copy everything that dvc.lock names to the default remote.
 
-        DVC notes first what there is to push, bit by bit; killed amid that, it trusts the short note
-        ever after, pushes the list without all of its files, and takes it that they are there. So
-        what a remote lacks beside a list is put there afterwards.
+        DVC first notes, bit by bit, what there is to push; killed amid that, it trusts the short
+        note ever after, pushes the list without all of its files, and takes it that they are there.
+        So what a remote lacks beside a list is put there afterwards.
 
         Raises:
             StoreUnavailable: dvc failed, or a file is in no store any more.
