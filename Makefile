@@ -57,7 +57,7 @@ imports: $(STAMP)
 	@$(BIN)/lint-imports --no-cache | tail -3
 
 tests: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations 15
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 up: $(STAMP) ## Start PostgreSQL, MLflow, Prefect and a worker on loopback, in the background
 	@$(BIN)/lethe init >/dev/null
