@@ -141,7 +141,7 @@ def test_it_ends_with_the_process_that_uses_it(ending: str, tmp_path: Path) -> N
 def test_ctrl_c_interrupts_a_command_only_where_it_interrupts_whoever_asked(
     ignores: bool, ended: bool, repository: Path
 ) -> None:
-    stage = "touch begun; sleep 1; touch ended"
+    stage = f"touch begun; sleep {1 if ended else 30}; touch ended"
     (repository / "dvc.yaml").write_text(f"stages: {{long: {{cmd: {stage}}}}}\n")
     code = f"""
         import os, pathlib, signal
