@@ -31,7 +31,21 @@ from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.solutions.recipes import RECIPES, Choice, Dimension, recipe
 
 # The safe loader, in C where it was built: each step of a night reads params.yaml anew.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Once(_LOADER):  # type: ignore[misc]  # which of the two is known when it runs
+    """Of a key that stands twice the last would count, and nobody would hear of the first."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise BadConfiguration(f"line {line}: the key {key.value} stands there again")
+                seen.add(key.value)
+        return dict(super().construct_mapping(node, deep))
 
 
 class Section(BaseModel):
@@ -182,7 +196,9 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         BadConfiguration: names the file, the key and the rule.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506
+        document = yaml.load(path.read_text(encoding="utf-8"), _Once)  # noqa: S506
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path.name}, {error}") from None
     except FileNotFoundError:
         raise BadConfiguration(f"{path.name} is missing") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

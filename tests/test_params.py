@@ -117,6 +117,15 @@ def test_a_file_that_is_no_mapping_is_refused(content: bytes, told: str, tmp_pat
         read_params(tmp_path / "nowhere.yaml")
 
 
+def test_a_key_that_stands_twice_is_refused_and_not_read_as_the_last(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("training:\n", "training:\n  half_life_days: 30\n"))
+    assert path.read_text() != text
+    with pytest.raises(BadConfiguration, match=r"params\.yaml, line \d+: the key half_life_days"):
+        read_params(path)
+
+
 def test_what_learning_depends_on_moves_its_digest_and_nothing_else_does() -> None:
     digest = read_params(PARAMS).learning_digest
 
