@@ -112,8 +112,7 @@ class DataVersions:
         """
         self._dvc("push")
         with self._stores() as stores:
-            for version in sorted(self._current() & stores.versions()):
-                stores.complete(version)
+            stores.complete(self._current())
 
     def digest(self, out_path: str) -> str | None:
         """The digest that dvc.lock records for an output, None when it records none."""

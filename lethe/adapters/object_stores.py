@@ -39,7 +39,7 @@ class ObjectStores:
 
     def versions(self) -> frozenset[str]:
         """Those objects that are lists of files."""
-        return frozenset(oid for oid in self.listed() if oid.endswith(".dir"))
+        return frozenset(oid for oid in self.listed() if _is_list(oid))
 
     def files(self, version: str) -> dict[str, str]:
         """The files of a version, relative path to md5, from the first sound copy of its list.
@@ -95,22 +95,26 @@ class ObjectStores:
         path.unlink()
         return version
 
-    def complete(self, version: str) -> int:
-        """Put the files of a version into every store that holds its list and lacks them; how many.
+    def complete(self, wanted: Iterable[str]) -> int:
+        """Put what versions name into every store that holds their list and lacks it; how many.
+
+        A name that is no version in any store is passed over.
 
         Raises:
-            StoreUnavailable: no store holds the list, or one of the files.
+            StoreUnavailable: a file of a version is in no store.
         """
-        wanted = {*self.files(version).values()}
-        held = [frozenset(_listing(store).values()) for store in self.stores]
+        held = [(store, frozenset(_listing(store).values())) for store in self.stores]
         added = 0
-        for store, there in zip(self.stores, held, strict=True):
-            for oid in sorted(wanted - there) if version in there else ():
-                sources = (one for one, its in zip(self.stores, held, strict=True) if oid in its)
-                if (source := next(sources, None)) is None:
-                    raise StoreUnavailable(f"a file of data version {version} is in no store")
-                store.add(source.oid_to_path(oid), source.fs, oid)
-                added += 1
+        for version in sorted(wanted):
+            holders = [(store, there) for store, there in held if version in there]
+            files = {*self.files(version).values()} if holders and _is_list(version) else set()
+            for store, there in holders:
+                for oid in sorted(files - there):
+                    source = next((one for one, its in held if oid in its), None)
+                    if source is None:
+                        raise StoreUnavailable(f"a file of data version {version} is in no store")
+                    store.add(source.oid_to_path(oid), source.fs, oid)
+                    added += 1
         return added
 
     def _put(self, path: Path, oid: str) -> None:
@@ -138,6 +142,10 @@ class ObjectStores:
                 store.fs.remove(path)
                 deleted += 1
         return deleted
+
+
+def _is_list(oid: str) -> bool:
+    return oid.endswith(".dir")
 
 
 def _listing(store: Any) -> dict[str, str | None]:
