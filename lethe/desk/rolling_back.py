@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lethe.adapters.packing.model_folder import SERVING, around
-from lethe.durable import locked, read_json, sha256_file, write_json
+from lethe.durable import locked, sha256_file
 from lethe.errors import BadConfiguration, Busy, LetheError, RefusedByGate, VerificationRefused
 from lethe.estate.workspace import Workspace
 from lethe.gate.proof.certificate import Certificate
@@ -21,6 +21,7 @@ from lethe.interactions.rights.standing import Standing
 from lethe.nights import judging
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
+from lethe.nights.memory import last_night
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import artifact_digest, read_solution
 from lethe.stages import opening
@@ -51,7 +52,7 @@ def roll_back(workspace: Workspace, version: int) -> dict[str, Any]:
             done = judging.promote_version(desk, version, False, (), by_person=True)
         except RefusedByGate as error:
             raise type(error)(f"no rollback, {stays}: {error}") from None
-        _hold(workspace, version)
+        last_night.hold(workspace, version)
         suppressing.keep_outputs_of(desk, version)
         desk.versions.describe(
             version,
@@ -74,12 +75,6 @@ def roll_back(workspace: Workspace, version: int) -> dict[str, Any]:
 
 def _named(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
-
-
-def _hold(workspace: Workspace, version: int) -> None:
-    """Let the next night find nothing new: it would promote what was just rolled back."""
-    if workspace.last_night.is_file():
-        write_json(workspace.last_night, {**read_json(workspace.last_night), "champion": version})
 
 
 def verified(desk: Desk, version: int) -> tuple[Report, Certificate]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lethe.adapters.studies import TrialRecord, import_ahead
-from lethe.durable import read_json
 from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
@@ -23,6 +22,7 @@ from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night
+from lethe.nights.memory import last_night
 from lethe.nights.review import describing
 from lethe.nights.saying.events import say
 from lethe.nights.training import Trained
@@ -94,7 +94,7 @@ def take_up(night: Night, told: dict[str, Any]) -> None:
 
     A promotion is taken over only while it stands; otherwise the version is judged again.
     """
-    found = telling.taken_up(night, telling.key(night))
+    found = telling.taken_up(night, last_night.key(night.workspace, night.params()))
     if found:
         if "promotion" in found and found["promotion"]["version"] != _desk(night).champion():
             found = {name: found[name] for name in ("tuned", "trained", "version")}
@@ -115,12 +115,13 @@ def must_search(night: Night) -> bool:
     Its setting is then trained anew, and whoever asked is out of it sooner by the time of a search.
     The journal holds the answer for a night that is killed; after one that is refused it is True.
     """
-    grounds, room = telling.grounds(night), night.workspace
+    room = night.workspace
+    grounds = last_night.grounds(room, night.params())
     if night.noted("searched") != grounds:
-        if not tuning.is_searched(room, grounds, _desk(night).champion()):
+        if not last_night.is_searched(room, grounds, _desk(night).champion()):
             return True
         night.note(searched=grounds)
-    tuning.rely_on_search(room)
+    last_night.rely_on_search(room)
     say("tune", "nothing new since the last search but requests: the champion's setting again")
     return False
 
@@ -128,15 +129,15 @@ def must_search(night: Night) -> bool:
 def _last(night: Night) -> int | None:
     """The champion, if it was made from exactly the sealed data and the present settings."""
     workspace = night.workspace
-    if not workspace.last_night.is_file():
+    if not workspace.last_night.is_file():  # nor are there data, perhaps
         return None
-    last, champion = read_json(workspace.last_night), _desk(night).champion()
-    return champion if (last["key"], last["champion"]) == (telling.key(night), champion) else None
+    champion, key = _desk(night).champion(), last_night.key(workspace, night.params())
+    return champion if last_night.made_from(workspace, key, champion) else None
 
 
 def put_down(night: Night, told: Mapping[str, Any]) -> None:
     """Note how far the night has come, so that it is taken up there after a kill."""
-    telling.put_down(night, telling.key(night), told)
+    telling.put_down(night, last_night.key(night.workspace, night.params()), told)
 
 
 def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
@@ -157,7 +158,7 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
         training_digest,
         recipe,
         params,
-        tuning.last_best(workspace, recipe),
+        last_night.best(workspace, recipe),
         hear,
     )
 
@@ -260,9 +261,8 @@ def remember(night: Night, told: Mapping[str, Any]) -> None:
     room, tuned, keep = night.workspace, told["tuned"], night.params().retention.nights_of_studies
     if tuned:
         tuning.forget_studies(room, [entry.study for entry in tuned], keep)
-    tuning.remember(
-        room, telling.key(night), telling.grounds(night), told["promotion"]["version"], tuned
-    )
+    best = {entry.recipe: entry.hyperparameters for entry in tuned}
+    last_night.remember(room, night.params(), told["promotion"]["version"], best)
     put_down(night, told)
 
 

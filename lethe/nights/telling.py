@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lethe.adapters.packing import model_folder
 from lethe.adapters.studies import TrialRecord
-from lethe.durable import read_json, sha256_file, sha256_json, write_bytes, write_json
+from lethe.durable import read_json, write_bytes, write_json
 from lethe.errors import LetheError, RefusedByGate
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting.suppressing import made_at
@@ -186,28 +185,6 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
         "report": str(path),
         "text": "\n".join(lines),
     }
-
-
-def key(night: Night) -> str:
-    """Digest of the shards, of the register's head they were purged at, settings and serving code.
-
-    Not the data version's own digest: that names the landed files too, and a file in which there
-    was no row to keep is no reason to learn again. A version that an older Lethe would serve in
-    another way does not verify any more: that is a reason.
-    """
-    return _digest(night, "shards", "register_position", "register_head")
-
-
-def grounds(night: Night) -> str:
-    """Digest of all that a search depends on but rights: the files taken in, and as in `key`."""
-    return _digest(night, "taken")
-
-
-def _digest(night: Night, *facts: str) -> str:
-    sealed = read_json(night.workspace.interactions / "manifest.json")
-    data = [sealed[name] for name in facts]
-    served = sha256_file(model_folder.SERVING)
-    return sha256_json([*data, night.params().learning_digest, served])
 
 
 def put_down(night: Night, key: str, told: Mapping[str, Any]) -> None:

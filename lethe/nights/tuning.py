@@ -245,38 +245,6 @@ def finite(values: Mapping[str, float | None]) -> dict[str, float]:
     }
 
 
-def last_best(workspace: Workspace, name: str) -> Hyperparameters | None:
-    """The hyper-parameters that last night found best for a recipe, or None."""
-    if not workspace.last_night.is_file():
-        return None
-    found = read_json(workspace.last_night).get("best", {}).get(name)
-    return dict(found) if found else None
-
-
-def is_searched(workspace: Workspace, grounds: str, champion: int | None) -> bool:
-    """Whether a search on the same grounds led to the champion, and nothing failed since."""
-    if not workspace.last_night.is_file():
-        return False
-    last = read_json(workspace.last_night)
-    return (last.get("searched"), last["champion"]) == (grounds, champion)
-
-
-def rely_on_search(workspace: Workspace) -> None:
-    """Until a promotion nothing counts as searched: a night that is refused is not repeated so."""
-    write_json(workspace.last_night, {**read_json(workspace.last_night), "searched": None})
-
-
-def remember(
-    workspace: Workspace, key: str, grounds: str, champion: int, tuned: list[Tuned]
-) -> None:
-    """Note what a new champion was made from, and what was best; without a search that stays."""
-    best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    if not tuned and workspace.last_night.is_file():
-        best = read_json(workspace.last_night)["best"]
-    facts = {"key": key, "champion": champion, "best": best, "searched": grounds}
-    write_json(workspace.last_night, facts)
-
-
 def forget_studies(workspace: Workspace, names: list[str], keep: int) -> int:
     """Delete the studies older than those of the last `keep` nights; how many went.
 

@@ -11,8 +11,9 @@ import pytest
 
 from lethe.durable import read_json, write_json
 from lethe.estate.workspace import Workspace
-from lethe.nights import steps, telling, tuning
+from lethe.nights import steps
 from lethe.nights.frame import Night
+from lethe.nights.memory import last_night
 from lethe.nights.tuning import Tuned
 from lethe.stages import opening
 from tests.fakes.night_desk import PARAMS
@@ -80,8 +81,8 @@ def shop_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
 
 def promoted(night: Night, *tuned: Tuned) -> None:
-    grounds, key = telling.grounds(night), telling.key(night)
-    tuning.remember(night.workspace, key, grounds, 3, list(tuned))
+    best = {one.recipe: one.hyperparameters for one in tuned}
+    last_night.remember(night.workspace, night.params(), 3, best)
 
 
 ALS = Tuned("als", "a study", {"factors": 8}, 0.2, 4, 0, 0)
@@ -142,4 +143,4 @@ def test_a_night_without_a_search_keeps_what_the_searches_before_it_found_best(
     night = shop_of()
     promoted(night, ALS)
     promoted(night)
-    assert tuning.last_best(night.workspace, "als") == {"factors": 8}
+    assert last_night.best(night.workspace, "als") == {"factors": 8}

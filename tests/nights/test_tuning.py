@@ -17,7 +17,8 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import evaluate
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights import tuning
-from lethe.nights.tuning import Tuned, Window, last_best, study_name, study_seed, tune_recipe
+from lethe.nights.memory import last_night
+from lethe.nights.tuning import Tuned, Window, study_name, study_seed, tune_recipe
 from lethe.params import Params, read_params
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
@@ -239,10 +240,10 @@ def test_a_study_in_which_every_trial_fails_is_a_failure_that_names_no_row(
 
 def test_last_nights_best_is_tried_first_and_anything_else_is_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    assert last_best(workspace, "als") is None
+    assert last_night.best(workspace, "als") is None
     write_json(workspace.last_night, {"best": {"als": {"factors": 9}}})
-    assert last_best(workspace, "als") == {"factors": 9}
-    assert last_best(workspace, "lightfm") is None
+    assert last_night.best(workspace, "als") == {"factors": 9}
+    assert last_night.best(workspace, "lightfm") is None
 
 
 def test_other_data_is_searched_elsewhere_and_the_same_data_in_the_same_places() -> None:

@@ -1,0 +1,1 @@
+"""What a night remembers of the one before."""
