@@ -43,7 +43,9 @@ def test_everything_held_on_a_person_is_in_one_private_archive(
 ) -> None:
     out = tmp_path / "answer.zip"
     params = shop.root / "params.yaml"
-    params.write_text(f"{params.read_text()}\nrecipients: [a printer of letters]\n")
+    text = params.read_text()
+    params.write_text(text.replace("recipients: []", "recipients: [a printer of letters]"))
+    assert params.read_text() != text
     quarantine = shop.root / "data" / "quarantine" / "late.csv"
     quarantine.write_text(f"USER_ID,ITEM_ID\n{active[0]},broken\nx{active[0]},another's\n")
     asked = f"{active[0]}\na-stranger-to-all\n"

@@ -189,6 +189,13 @@ def warm(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     process.close()
 
 
+@pytest.fixture
+def nothing_runs_on(warm: Warm) -> Iterator[None]:
+    """What a failed test left running would work in the next one's workspace."""
+    yield
+    warm.rest()
+
+
 @dataclass(frozen=True)
 class Saved:
     """A finished first night, and the one place where copies of it work."""

@@ -20,7 +20,7 @@ from tests.nights import shop
 from tests.nights.conftest import Place, Saved
 from tests.nights.warm import Warm
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_runs_on")]
 
 RUNS = """
 SELECT status, count(*) FROM runs r WHERE lifecycle_stage = 'active' AND {} EXISTS

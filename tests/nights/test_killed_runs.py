@@ -25,7 +25,7 @@ from tests.nights.conftest import Place, Saved, let_go_of_databases
 from tests.nights.test_killed_nights import begins
 from tests.nights.warm import Warm
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("nothing_runs_on")]
 
 ENDED = """
 SELECT r.status, (SELECT value FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = 'outcome')
@@ -57,6 +57,10 @@ def cut_off(first_night: Saved, warm: Warm) -> Saved:
     """A workspace whose second night was killed while it tuned, after doors saw that it lived."""
     place = first_night.restore()
     shop.export(place.landing / "2025-03-31.csv.gz", shop.bought(30, 1, 2.0, seed=2))
+    params = (place.root / "params.yaml").read_text()
+    longer = params.replace("  trials: 2", "  trials: 8")  # it must outlive the look at each door
+    assert longer != params
+    (place.root / "params.yaml").write_text(longer)
     night = warm.start(place.root, "night")
     night.wait_for(begins(5))
     for door in DOORS.values():

@@ -108,6 +108,11 @@ class Warm:
         self.running = Running(self, int(self.answer("started")), self.errors)
         return self.running
 
+    def rest(self) -> None:
+        """Kill what a test that failed left running, so that the next one begins alone."""
+        if self.running is not None and self.running.ended is None and _alive(self.running.group):
+            self.running.kill()
+
     def close(self) -> None:
         """End it."""
         assert self.process.stdin is not None
@@ -118,13 +123,13 @@ class Warm:
 def _alive(group: int) -> list[int]:
     """Processes of a group that are more than an entry for their parent to collect."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for entry in Path("/proc").glob("[0-9]*"):  # no more in the pattern: glob would look at each
         try:
-            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            state, _, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue  # it ended while we looked
         if int(its_group) == group and state != "Z":
-            found.append(int(path.parent.name))
+            found.append(int(entry.name))
     return found
 
 
