@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Clock:
 
 
 def lethe(clock: Clock) -> None:
-    """The search of a night: `lethe.nights.tuning.tune_recipe` on a SQLite study.
+    """The search of a night: `lethe.nights.learning.tuning.tune_recipe` on a SQLite study.
 
     Kept trials are fitted again, off the clock, as the winner would be.
     """
@@ -87,9 +88,9 @@ def lethe(clock: Clock) -> None:
         importlib.import_module(tool)  # imports are nobody's time
     from lethe.adapters.studies import TrialRecord
     from lethe.interactions.training.windows import TrainingSet
-    from lethe.nights.tuning import tune_recipe
+    from lethe.nights.learning.tuning import tune_recipe
     from lethe.params import Params
-    from lethe.solutions.recipes import recipe
+    from lethe.solutions.setting import Setting
 
     clock.began = time.perf_counter()
     rules = clock.order["params"]
@@ -102,12 +103,14 @@ def lethe(clock: Clock) -> None:
         clock.done(value, record.params)
 
     tune_recipe(clock.folder / "studies.db", training, "0" * 64, "als", params, None, hear)
-    data, chosen = TrainingSet.read(training), recipe("als")
-    matrices = {"train": data.matrix("train"), "whole": data.matrix("train+validation")}
+    data = TrainingSet.read(training)
 
     def refit(window: str, values: Mapping[str, Any]) -> tuple[Any, Any]:
-        made = chosen.hyperparameters.model_validate(dict(values))
-        learned: Any = chosen.fit(matrices[window], made, clock.seed, None)
+        setting = Setting.of("als", values, clock.seed, data.half_life_days)
+        faded = replace(data, half_life_days=setting.half_life_days)
+        learned: Any = setting.fit(
+            faded.matrix("train" if window == "train" else "train+validation")
+        )
         return learned.user_factors, learned.item_factors
 
     clock.write(refit)

@@ -93,10 +93,12 @@ def exact(root: Path) -> float:
     from lethe.estate.workspace import Workspace
     from lethe.interactions.training.windows import TrainingSet
     from lethe.solutions.als import AlsHyperparameters
+    from lethe.solutions.setting import Setting
 
     matrix = TrainingSet.read(root / "data" / "training").matrix("all").csr.copy()
     best = json.loads(Workspace(root).last_night.read_text(encoding="utf-8"))["best"]
-    made = AlsHyperparameters.model_validate(best.get("als", {}))
+    setting = Setting.of("als", best.get("als", {}), 1)
+    made = AlsHyperparameters.model_validate(setting.hyperparameters)
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
             factors=made.factors, regularization=made.regularization, alpha=made.alpha,

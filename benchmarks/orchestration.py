@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.bare import beside
+from benchmarks.bare import beside, unfaded
 from benchmarks.page import machine, put
 from benchmarks.whose import DVC, FITS, MLFLOW, OPTUNA, PREFECT, PROOF, PURGE, REPORT, REST
 
@@ -61,6 +61,7 @@ def shop(root: Path, rows: int, trials: int) -> None:
         [LETHE, "--workspace", str(root), "sample", *map(str, size)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+    unfaded(root)
     replaced(root / "params.yaml", "  trials: 8 ", f"  trials: {trials} ")
 
 

@@ -30,7 +30,7 @@ from benchmarks.datasets import at_hand  # noqa: E402
 from benchmarks.page import put  # noqa: E402
 from benchmarks.tuning import METRIC, SETS, Split  # noqa: E402
 from lethe.gate.scoring.evaluation import evaluate  # noqa: E402
-from lethe.nights.tuning import Window  # noqa: E402
+from lethe.nights.learning.window import Window  # noqa: E402
 from lethe.solutions.als import AlsHyperparameters, fit  # noqa: E402
 from lethe.solutions.learned import Learned  # noqa: E402
 

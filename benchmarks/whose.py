@@ -80,7 +80,8 @@ class Clock:
 def at_the_edges(clock: Clock) -> None:
     """Put the clock around every step, and around every tool where a step calls it."""
     from lethe.adapters import data_versions, night_runs, solution_versions
-    from lethe.nights import frame, steps, training, tuning
+    from lethe.nights import frame, steps
+    from lethe.nights.learning import training, tuning
 
     for name, owner in STEPS.items():
         setattr(steps, name, clock.owned(owner, getattr(steps, name)))

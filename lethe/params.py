@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -27,6 +27,7 @@ from lethe.estate.outward.tables import Form
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import QualityRule
 from lethe.interactions.intake.rules import IntakeRules
+from lethe.interactions.training.fading import worth_trying
 from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.solutions.recipes import RECIPES, Choice, Dimension, recipe
 
@@ -69,10 +70,14 @@ class TuningRules(Section):
     depend on the machine's speed. Trials are scored on `sample_users` users of the validation
     window every `report_every` iterations; 0 scores only the end. `shortened` maps a recipe's name
     to hyper-parameters that every trial is fitted with in place of its own, to be quick; the best
-    trial is then fitted as it is, and its value measured again.
+    trial is then fitted as it is, and its value measured again. `half_life_days` are searched with
+    each recipe, those of them that suit the time that the data span: see `Params.half_lives`.
     """
 
     recipes: dict[str, dict[str, Dimension]]
+    half_life_days: tuple[Annotated[float, Field(ge=1, le=36_500)] | None, ...] = (
+        None, 7, 15, 30, 60, 120, 240, 480, 960,
+    )  # fmt: skip
     trials: int = Field(default=10, ge=1, le=10_000)
     minutes: float | None = Field(default=None, gt=0)
     sample_users: int = Field(default=1_000, ge=10)
@@ -94,6 +99,13 @@ class TuningRules(Section):
             if searched.baseline:
                 raise ValueError(f"{name} is a baseline: it is scored, and never tuned or promoted")
         return {name: space or dict(recipe(name).space) for name, space in recipes.items()}
+
+    @field_validator("half_life_days")
+    @classmethod
+    def _once_each(cls, half_lives: tuple[float | None, ...]) -> tuple[float | None, ...]:
+        if len(set(half_lives)) < len(half_lives):
+            raise ValueError("a half-life stands there twice")
+        return half_lives
 
     @model_validator(mode="after")
     def _shortens_what_is_fixed(self) -> Self:
@@ -181,6 +193,19 @@ class Params(Section):
         if unknown := sorted(set(rule.must_beat) - set(baselines)):
             raise ValueError(f"{', '.join(unknown)} is no baseline; known: {', '.join(baselines)}")
         return rule
+
+    def half_lives(self, days: int, too_short: float | None = None) -> tuple[float | None, ...]:
+        """How weights may fade in data that span so many days: at least one answer, None for not.
+
+        One alone if `training` fixes it, or if no other is searched, suits `days`, and is longer
+        than one that was `too_short`.
+        """
+        if self.training.half_life_days is not None:
+            return (self.training.half_life_days,)
+        found = worth_trying(self.tuning.half_life_days, days)
+        if too_short is not None:
+            found = tuple(days for days in found if days is None or days > too_short)
+        return found or (None,)
 
     @property
     def learning_digest(self) -> str:

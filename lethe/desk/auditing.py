@@ -23,8 +23,8 @@ from lethe.interactions.rights.standing import Standing
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.nights.desk import Desk
 from lethe.nights.frame import apart
+from lethe.nights.learning.tuning import finite
 from lethe.nights.saying.events import say
-from lethe.nights.tuning import finite
 from lethe.reports.audit.page import render
 from lethe.solutions.factors import Manifest, Solution, read_solution
 from lethe.solutions.learned import Factors

@@ -27,10 +27,12 @@ from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import GENESIS
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.nights.desk import Desk
+from lethe.nights.memory import last_night
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
 from lethe.solutions.learned import Factors
 from lethe.solutions.recipes import recipe
+from lethe.solutions.setting import HALF_LIFE
 from lethe.stages import opening, suspects
 
 
@@ -201,6 +203,14 @@ def read_certificate(workspace: Workspace, version: int) -> Certificate | None:
     if not path.is_file():
         return None
     return check(path.read_bytes(), trusted_keys(workspace))
+
+
+def turn_down(desk: Desk, version: int) -> None:
+    """A refused version whose half-life a search chose: another will be chosen the next night."""
+    definition = read_solution(desk.fetch(version)).manifest.definition
+    days = definition.get(HALF_LIFE)
+    if days is not None and desk.params.training.half_life_days is None:
+        last_night.turn_down(desk.workspace, float(days))
 
 
 def promote_version(

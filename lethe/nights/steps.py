@@ -17,16 +17,17 @@ from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
-from lethe.nights import judging, telling, training, tuning
+from lethe.nights import judging, telling
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
 from lethe.nights.frame import Night
+from lethe.nights.learning import training, tuning
+from lethe.nights.learning.training import Trained
+from lethe.nights.learning.tuning import Tuned, finite
 from lethe.nights.memory import last_night
 from lethe.nights.review import describing
 from lethe.nights.saying.events import say
-from lethe.nights.training import Trained
-from lethe.nights.tuning import Tuned, finite
 from lethe.stages import opening, reproducing
 
 
@@ -160,6 +161,7 @@ def tune(night: Night, training_digest: str, recipe: str) -> Tuned:
         params,
         last_night.best(workspace, recipe),
         hear,
+        last_night.too_short(workspace),
     )
 
 
@@ -226,6 +228,7 @@ def verify(night: Night, number: int) -> dict[str, Any]:
     facts = {"digest": certificate.digest, **certificate.predicate, "clouds": report.clouds()}
     night.note(examined={"version": number, "facts": facts})
     if report.verdict is not Verdict.VERIFIED:
+        judging.turn_down(desk, number)
         raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
     return facts
 

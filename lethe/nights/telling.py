@@ -15,9 +15,9 @@ from lethe.nights.desk import Desk
 from lethe.nights.forgetting.suppressing import made_at
 from lethe.nights.frame import Night
 from lethe.nights.judging import tells
+from lethe.nights.learning.training import Trained
+from lethe.nights.learning.tuning import Tuned
 from lethe.nights.review import describing
-from lethe.nights.training import Trained
-from lethe.nights.tuning import Tuned
 from lethe.reports.evidence import headline
 from lethe.reports.page import render
 from lethe.reports.requests import counts, listing
@@ -89,7 +89,7 @@ def gather(
         "quality": _judged(trained) if trained else None,
         "winner": {
             "recipe": trained.recipe,
-            "hyperparameters": trained.hyperparameters,
+            "hyperparameters": trained.setting.values,
             "seed": trained.seed,
         }
         if trained

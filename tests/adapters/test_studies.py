@@ -25,8 +25,13 @@ SPACE = {
 }
 
 
+def number(value: ParamValue) -> float:
+    assert isinstance(value, int | float)
+    return value
+
+
 def hill(params: Mapping[str, ParamValue], report: Report) -> TrialScore:
-    height = -((float(params["x"]) - 1.0) ** 2) - (0.0 if params["loss"] == "warp" else 1.0)
+    height = -((number(params["x"]) - 1.0) ** 2) - (0.0 if params["loss"] == "warp" else 1.0)
     for step in range(6):
         report(step, height - 1.0 / (step + 1))
     return TrialScore(height, {"coverage": 0.5})
@@ -70,7 +75,7 @@ def test_a_study_returns_the_best_of_its_trials_and_tells_each_once(
 
 def test_what_moved_the_value_weighs_most_and_what_was_fixed_is_left_out(tmp_path: Path) -> None:
     def slope(params: Mapping[str, ParamValue], _report: Report) -> TrialScore:
-        return TrialScore(float(params["x"]) + 1e-6 * float(params["n"]))
+        return TrialScore(number(params["x"]) + 1e-6 * number(params["n"]))
 
     space = {**SPACE, "loss": Dimension(kind="categorical", choices=("warp",))}
     found = studies.tune(
@@ -90,7 +95,7 @@ def test_too_few_trials_or_a_level_value_weigh_nothing(
     tmp_path: Path, trials: int, level: bool
 ) -> None:
     def flat(params: Mapping[str, ParamValue], _report: Report) -> TrialScore:
-        return TrialScore(0.5 if level else float(params["x"]))
+        return TrialScore(0.5 if level else number(params["x"]))
 
     found = studies.tune(
         tmp_path / "optuna.db", "als-1", SPACE, flat, trials=trials, minutes=None, seed=3
@@ -107,7 +112,7 @@ def test_one_failing_trial_is_isolated_and_named_without_its_message(
         calls.append(1)
         if len(calls) == 2:
             raise ValueError("user 4711 breaks this")
-        return TrialScore(float(params["x"]))
+        return TrialScore(number(params["x"]))
 
     result = tuner.tune(
         tmp_path / "o.db", "s", SPACE, fails_once, trials=4, minutes=None, seed=1, first=None
@@ -182,7 +187,7 @@ def test_the_minutes_end_a_study_and_count_over_a_resumption(tmp_path: Path) -> 
 def test_last_nights_best_is_tried_only_as_far_as_the_space_admits_it(tmp_path: Path) -> None:
     result = search(tmp_path / "o.db", trials=1, first={"x": 99.0, "n": 5, "gone": 1, "loss": "?"})
     assert result.trials[0].params["n"] == 5
-    assert -4.0 <= float(result.trials[0].params["x"]) <= 4.0
+    assert -4.0 <= number(result.trials[0].params["x"]) <= 4.0
 
 
 def test_a_value_that_is_not_finite_fails_its_trial(tmp_path: Path) -> None:

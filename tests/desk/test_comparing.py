@@ -82,6 +82,26 @@ def test_a_night_an_experiment_and_a_trial_can_be_compared(
     assert list((shop.root / ".lethe" / "experiments").glob("*/**/*")) == []
 
 
+def test_runs_whose_weights_fade_in_another_way_are_compared_each_by_its_own(
+    shop: Shop, made: dict[str, Any]
+) -> None:
+    """Fixed by the rules of one run, chosen by the search of the other."""
+    ways = ("training.half_life_days=9", "tuning.half_life_days=[null, 20]")
+    with putting_back():
+        found = [experimenting.run(str(shop.root), [*COLD, way], None) for way in ways]
+    fixed, searched = (run["best"]["lightfm"]["half_life_days"] for run in found)
+    assert fixed == 9.0
+    assert searched in (None, 20.0)
+
+    told = compare_runs(Workspace.find(shop.root), (found[0]["run"], found[1]["run"]), [], None)
+
+    assert told["runs"][0]["hyperparameters"]["half_life_days"] == 9.0
+    for run, place in zip(found, ("first", "second"), strict=True):
+        ranked = next(row for row in run["leaderboard"] if row["name"] == "lightfm")
+        for row in told["metrics"]:
+            assert row[place] == pytest.approx(ranked["means"][row["metric"]], abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("asked", "rule"),
     [

@@ -72,3 +72,51 @@ def test_it_is_proved_again_by_its_own_rule_whatever_the_settings_say_now(
 
 def test_a_half_life_is_tried_by_an_experiment_and_changes_nothing(night: dict[str, Any]) -> None:
     assert {row["name"] for row in night["tried"]["leaderboard"]} >= {"als", "popular"}
+
+
+@pytest.fixture(scope="module")
+def chosen(first_night: Saved) -> dict[str, Any]:
+    """Weights must fade in 15 days; too few iterations for a proof, then enough of them."""
+    place = first_night.restore()
+    als_alone(place)
+    path = place.root / "params.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["tuning"] |= {"half_life_days": [15], "trials": 1}
+    enough = settings["tuning"]["recipes"]["als"]["iterations"]
+    settings["tuning"]["recipes"]["als"]["iterations"] = {"kind": "categorical", "choices": [2]}
+    path.write_text(yaml.safe_dump(settings))
+    place.ask("erase", shop.ERASED)
+    place.run("night", exits=1)
+    refused = {"told": place.told(), "night": read_json(place.state / "last-night.json")}
+    refused["champion"] = place.alias("champion")
+    settings["tuning"]["recipes"]["als"]["iterations"] = enough
+    path.write_text(yaml.safe_dump(settings))
+    place.run("night")
+    return {
+        "refused": refused,
+        "told": place.told(),
+        "manifest": place.manifest(place.versions()[-1]),
+        "night": read_json(place.state / "last-night.json"),
+        "page": place.mlflow(
+            "SELECT p.value FROM params p JOIN runs r ON r.run_uuid = p.run_uuid "
+            "WHERE p.key = 'best.half_life_days' ORDER BY r.start_time"
+        ),
+    }
+
+
+def test_a_refused_night_keeps_the_champion_and_the_next_one_fades_less(
+    chosen: dict[str, Any],
+) -> None:
+    refused = chosen["refused"]
+    assert refused["champion"] == 1
+    assert refused["told"]["certificate"]["verdict"] != "VERIFIED"
+    assert refused["told"]["winner"]["hyperparameters"]["half_life_days"] == 15.0
+    assert refused["night"]["too_short"] == 15.0
+    assert chosen["told"]["certificate"]["verdict"] == "VERIFIED"
+    assert "half_life_days" not in chosen["manifest"]["definition"]
+    assert "half_life_days" not in chosen["told"]["winner"]["hyperparameters"]
+    assert "too_short" not in chosen["night"]
+
+
+def test_mlflow_tells_of_each_night_how_its_weights_fade(chosen: dict[str, Any]) -> None:
+    assert [value for (value,) in chosen["page"]][1:] == ["15.0", "None"]

@@ -9,7 +9,7 @@ import pytest
 
 from lethe.adapters.studies import TrialRecord
 from lethe.interactions.training.snapshot import SnapshotRules, build
-from lethe.nights.tuning import Hyperparameters, tune_recipe
+from lethe.nights.learning.tuning import Hyperparameters, tune_recipe
 from lethe.params import Params
 from tests.fakes.interaction_store import InteractionStore
 

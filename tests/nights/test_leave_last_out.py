@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lethe.interactions.training.windows import TrainingSet
-from lethe.nights import training as nights_training
-from lethe.nights import tuning
-from lethe.nights.training import CHAMPION, judge
-from lethe.nights.tuning import Tuned, Window, tune_recipe
+from lethe.nights.learning.training import CHAMPION, judge
+from lethe.nights.learning.tuning import Tuned, tune_recipe
+from lethe.nights.learning.window import Window
+from lethe.solutions import setting
 from lethe.solutions.factors import Manifest
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
@@ -26,8 +26,8 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, write_training(folder, **RULES)
 
 
-def heard(monkeypatch: pytest.MonkeyPatch, module: Any) -> set[str]:
-    """The digests of all matrices that any fit of `module` is given."""
+def heard(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The digests of all matrices that any fit is given."""
     digests: set[str] = set()
 
     def listening(name: str) -> Any:
@@ -39,7 +39,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, module: Any) -> set[str]:
 
         return replace(known, fit=fit)
 
-    monkeypatch.setattr(module, "recipe", listening)
+    monkeypatch.setattr(setting, "recipe", listening)
     return digests
 
 
@@ -47,7 +47,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, module: Any) -> set[str]:
 def test_no_fit_of_a_search_sees_a_users_last_two_moments(
     name: str, training: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = heard(monkeypatch, tuning)
+    digests = heard(monkeypatch)
     chosen = params(training={**params().training.model_dump(), **RULES})
     found = tune_recipe(tmp_path / "o.db", *training, name, chosen, None, lambda *_: None)
     data = TrainingSet.read(training[0])
@@ -62,7 +62,7 @@ def test_no_fit_of_a_search_sees_a_users_last_two_moments(
 def test_winner_and_champion_are_fitted_on_the_same_rows_and_judged_on_the_same_people(
     training: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = heard(monkeypatch, nights_training)
+    digests = heard(monkeypatch)
     values = recipe("als").hyperparameters(factors=8, iterations=3)
     champion = Manifest(
         recipe="als",

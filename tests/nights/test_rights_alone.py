@@ -13,8 +13,8 @@ from lethe.durable import read_json, write_json
 from lethe.estate.workspace import Workspace
 from lethe.nights import steps
 from lethe.nights.frame import Night
+from lethe.nights.learning.tuning import Tuned
 from lethe.nights.memory import last_night
-from lethe.nights.tuning import Tuned
 from lethe.stages import opening
 from tests.fakes.night_desk import PARAMS
 from tests.nights import shop

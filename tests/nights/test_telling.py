@@ -26,9 +26,9 @@ from lethe.errors import (
 from lethe.interactions.rights.register import Action
 from lethe.nights import steps, telling
 from lethe.nights.frame import Night
+from lethe.nights.learning.training import Trained
+from lethe.nights.learning.tuning import Tuned
 from lethe.nights.review import describing
-from lethe.nights.training import Trained
-from lethe.nights.tuning import Tuned
 from tests.fakes.night_desk import World, name_of, stone_of
 
 PEOPLE = ["customer-0000", "customer-0001"]

@@ -11,11 +11,13 @@ import pytest
 from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.interactions.training.windows import TrainingSet
-from lethe.nights import training as nights_training
-from lethe.nights.training import CHAMPION, Setting, judge, refit, train
-from lethe.nights.tuning import Tuned, Window
+from lethe.nights.learning.training import CHAMPION, judge, refit, train
+from lethe.nights.learning.tuning import Tuned
+from lethe.nights.learning.window import Window
+from lethe.solutions import setting
 from lethe.solutions.factors import Manifest, read_solution
 from lethe.solutions.recipes import recipe
+from lethe.solutions.setting import Setting
 from tests.fakes.trained_shop import params, write_training
 
 GOOD = {"factors": 8, "regularization": 1.0, "iterations": 10}
@@ -36,8 +38,8 @@ def best_of(name: str, values: dict[str, Any], value: float) -> Tuned:
 
 
 def manifest_of(workspace: Workspace, values: dict[str, Any], seed: int = 99) -> Manifest:
-    solution = refit(workspace.training, params(), Setting("als", values, seed), DATA, HEAD)
-    return solution.manifest
+    data = TrainingSet.read(workspace.training)
+    return refit(data, params(), Setting.of("als", values, seed), DATA, HEAD).manifest
 
 
 def test_the_winner_is_picked_on_the_validation_window_whatever_the_test_says(
@@ -112,7 +114,7 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
 
         return replace(found, fit=fit)
 
-    monkeypatch.setattr(nights_training, "recipe", counted)
+    monkeypatch.setattr(setting, "recipe", counted)
     judged = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
     shown = {row.name: row.mean for row in judged.leaderboard}
     assert shown["als"] == shown[CHAMPION]
@@ -131,7 +133,7 @@ def failing(name: str) -> Any:
 def test_a_contender_that_fails_is_left_out_and_a_winner_that_fails_ends_the_night(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nights_training, "recipe", failing("lightfm"))
+    monkeypatch.setattr(setting, "recipe", failing("lightfm"))
     best = {"als": GOOD, "lightfm": POOR}
     judged = judge(workspace.training, params(), best, "als", None)
     assert "lightfm" not in {row.name for row in judged.leaderboard}
@@ -143,7 +145,7 @@ def test_a_contender_that_fails_is_left_out_and_a_winner_that_fails_ends_the_nig
 def test_a_baseline_that_must_be_beaten_and_fails_refuses(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+    monkeypatch.setattr(setting, "recipe", failing("popular"))
     judged = judge(workspace.training, params(), {"als": GOOD}, "als", None)
     assert not judged.judgement.accepted
 
@@ -183,7 +185,7 @@ def test_the_champions_setting_is_held_to_the_baselines_like_any_other(
     """A baseline that cannot be scored is beaten by nobody: the winner stands refused."""
     champion = manifest_of(workspace, GOOD)
     if not champion_beats:
-        monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+        monkeypatch.setattr(setting, "recipe", failing("popular"))
     judged = judge(workspace.training, params(), {"lightfm": POOR}, "lightfm", champion)
     assert judged.judgement.accepted is champion_beats
     assert bool(judged.set_aside) is champion_beats
@@ -203,7 +205,7 @@ def test_without_a_study_the_champions_setting_is_trained_anew_and_judged_like_a
     assert "nothing new but requests" in made.headline
     whole = TrainingSet.read(workspace.training).matrix("all")
     assert read_solution(Path(made.folder)).manifest.matrix_digest == whole.digest
-    monkeypatch.setattr(nights_training, "recipe", failing("popular"))
+    monkeypatch.setattr(setting, "recipe", failing("popular"))
     refused = train(workspace, params(), [], DATA, HEAD, champion)
     assert not refused.accepted
     assert refused.reasons
@@ -215,5 +217,6 @@ def test_without_a_study_and_a_champion_there_is_nothing_to_train(workspace: Wor
 
 
 def test_a_baseline_is_never_stored(workspace: Workspace) -> None:
+    data = TrainingSet.read(workspace.training)
     with pytest.raises(RecipeFailed, match="learns no factors"):
-        refit(workspace.training, params(), Setting("item_knn", {}, 1), DATA, HEAD)
+        refit(data, params(), Setting.of("item_knn", {}, 1), DATA, HEAD)

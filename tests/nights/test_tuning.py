@@ -16,10 +16,19 @@ from lethe.errors import RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import evaluate
 from lethe.interactions.training.windows import TrainingSet
-from lethe.nights import tuning
+from lethe.nights.learning import tuning
+from lethe.nights.learning import window as windows
+from lethe.nights.learning.tuning import (
+    Tuned,
+    search_space,
+    study_name,
+    study_seed,
+    tune_recipe,
+)
+from lethe.nights.learning.window import Window
 from lethe.nights.memory import last_night
-from lethe.nights.tuning import Tuned, Window, study_name, study_seed, tune_recipe
 from lethe.params import Params, read_params
+from lethe.solutions import setting
 from lethe.solutions.recipes import recipe
 from tests.fakes.trained_shop import params, write_training
 from tests.kills import Killed
@@ -80,7 +89,7 @@ def test_a_study_killed_inside_a_trial_ends_as_an_undisturbed_one(
         return evaluate(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "evaluate", dies)
+        patch.setattr(windows, "evaluate", dies)
         with pytest.raises(Killed):
             tuned(tmp_path / "optuna.db", training, params())
     assert tuned(tmp_path / "optuna.db", training, params()) == undisturbed
@@ -106,7 +115,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         fits.append(values)
         return known.fit(matrix, values, seed, progress)
 
-    monkeypatch.setattr(tuning, "recipe", lambda _: replace(known, fit=fit))
+    monkeypatch.setattr(setting, "recipe", lambda _: replace(known, fit=fit))
     return fits
 
 
@@ -143,7 +152,7 @@ def test_a_shortened_study_killed_at_its_last_fit_ends_as_an_undisturbed_one(
         return known.fit(matrix, values, seed, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "recipe", lambda _: replace(known, fit=dies))
+        patch.setattr(setting, "recipe", lambda _: replace(known, fit=dies))
         with pytest.raises(Killed):
             tuned(tmp_path / "optuna.db", training, chosen)
     assert tuned(tmp_path / "optuna.db", training, chosen) == whole
@@ -214,14 +223,29 @@ def test_a_sample_of_users_is_fixed_by_the_seed_and_has_something_to_predict(
     ],
 )
 def test_another_question_is_another_study(changed: dict[str, Any]) -> None:
-    assert study_name("als", params(**changed), "a" * 64) != study_name("als", params(), "a" * 64)
-    assert study_name("als", params(), "b" * 64) != study_name("als", params(), "a" * 64)
+    assert named(params(**changed)) != named(params())
+    assert named(params(), "b" * 64) != named(params())
+
+
+def named(chosen: Params, digest: str = "a" * 64, days: int = 0) -> str:
+    space = search_space("als", chosen, chosen.half_lives(days))
+    return study_name("als", chosen, digest, space)
+
+
+def fading(*days: float | None) -> Params:
+    return params(tuning={**params().tuning.model_dump(), "half_life_days": days})
+
+
+def test_other_half_lives_are_another_study_and_one_alone_is_none() -> None:
+    asked = [named(params()), named(fading(None, 50), days=99), named(fading(None, 99), days=99)]
+    assert len(set(asked)) == 3
+    assert named(fading(None, 50)) == named(fading(50), days=99) == named(params())
 
 
 def test_more_trials_go_on_with_the_same_study() -> None:
     more = {"tuning": {**params().tuning.model_dump(), "trials": 9}}
-    assert study_name("als", params(**more), "a" * 64) == study_name("als", params(), "a" * 64)
-    assert re.fullmatch(r"als-[0-9a-f]{12}-[0-9a-f]{12}", study_name("als", params(), "a" * 64))
+    assert named(params(**more)) == named(params())
+    assert re.fullmatch(r"als-[0-9a-f]{12}-[0-9a-f]{12}", named(params()))
 
 
 def test_a_study_in_which_every_trial_fails_is_a_failure_that_names_no_row(
@@ -231,7 +255,7 @@ def test_a_study_in_which_every_trial_fails_is_a_failure_that_names_no_row(
         raise ValueError("row of 00000000000000000000000000000001")
 
     broken = replace(recipe("als"), fit=fails)
-    monkeypatch.setattr(tuning, "recipe", lambda _: broken)
+    monkeypatch.setattr(setting, "recipe", lambda _: broken)
     with pytest.raises(RecipeFailed, match="all 4 trials failed") as failed:
         tuned(tmp_path / "optuna.db", training, params())
     assert "0000" not in str(failed.value)

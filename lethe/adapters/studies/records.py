@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ParamValue = float | int | str | bool
+ParamValue = float | int | str | bool | None
 Report = Callable[[int, float], None]
 State = Literal["complete", "pruned", "failed"]
 ITERATIONS = "iterations"

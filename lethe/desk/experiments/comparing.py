@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,20 +18,21 @@ from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.metrics import metric_names
 from lethe.gate.scoring.quality import compare
 from lethe.nights.frame import apart, end_killed
+from lethe.nights.learning.tuning import TRIAL_FACTS
+from lethe.nights.learning.window import Window
 from lethe.nights.saying.events import say
-from lethe.nights.tuning import TRIAL_FACTS, Window
 from lethe.params import Params
 from lethe.solutions.recipes import RECIPES, recipe
+from lethe.solutions.setting import Setting
 from lethe.stages import opening
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a run found: a recipe and its hyper-parameters, defaults filled in."""
+class Found:
+    """What a run found, to be fitted with the seed of the parameters."""
 
     run: str
-    recipe: str
-    hyperparameters: dict[str, Any]
+    setting: Setting
 
 
 def compare_runs(
@@ -55,27 +56,25 @@ def compare_runs(
     settle(workspace)
     params, digest = chosen(workspace, overrides, data_version)
     end_killed(workspace, params)
-    settings = [_setting(workspace, params, run) for run in asked]
-    if settings[0].recipe == settings[1].recipe and (
-        settings[0].hyperparameters == settings[1].hyperparameters
-    ):
+    both = [_found(workspace, params, run) for run in asked]
+    if both[0].setting == both[1].setting:
         raise BadConfiguration("both runs found the same: there is nothing to compare")
     name = f"comparison-{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
     with apart(workspace, name, params.night.wait_seconds) as place:
         training_set(workspace, params, digest, place)
         window = Window.read(place / "training", "test")
-        first, second = (_scored(window, setting, params.seed) for setting in settings)
+        first, second = (_scored(window, found) for found in both)
     rows = paired(first, second, params.seed)
     return {
         "data_version": digest,
         "users": len(first.rows),
-        "runs": [asdict(setting) for setting in settings],
+        "runs": [_told(found) for found in both],
         "metrics": rows,
-        "text": _text(settings, digest, len(first.rows), rows),
+        "text": _text(both, digest, len(first.rows), rows),
     }
 
 
-def _setting(workspace: Workspace, params: Params, asked: str) -> Setting:
+def _found(workspace: Workspace, params: Params, asked: str) -> Found:
     runs = opening.open_solutions(workspace, params).runs
     name, logged, tags = runs.find(asked)
     found = {key.removeprefix(BEST): text for key, text in logged.items() if key.startswith(BEST)}
@@ -83,28 +82,33 @@ def _setting(workspace: Workspace, params: Params, asked: str) -> Setting:
     kind = logged.get("recipe") or tags.get("recipe", "")
     if kind not in RECIPES or not (found or trial):
         raise BadConfiguration(f"the run {name!r} found no hyper-parameters to compare")
-    return Setting(name, kind, _typed(kind, logged if trial else found, name))
+    return Found(name, _typed(kind, logged if trial else found, name, params))
 
 
-def _typed(kind: str, logged: Mapping[str, str], name: str) -> dict[str, Any]:
-    """MLflow keeps parameters as texts."""
+def _typed(kind: str, logged: Mapping[str, str], name: str, params: Params) -> Setting:
+    """MLflow keeps parameters as texts. A run that told no half-life is taken by today's rule."""
     try:
-        model = recipe(kind).hyperparameters
-        foreign = TRIAL_FACTS - model.model_fields.keys()
-        values = {key: yaml.safe_load(text) for key, text in logged.items() if key not in foreign}
-        whole = model.model_validate(values)
+        foreign = TRIAL_FACTS - recipe(kind).hyperparameters.model_fields.keys()
+        values = {
+            key: None if text == "None" else yaml.safe_load(text)
+            for key, text in logged.items()
+            if key not in foreign
+        }
+        return Setting.of(kind, values, params.seed, params.training.half_life_days)
     except (ValidationError, yaml.YAMLError):
         raise BadConfiguration(
             f"the run {name!r} has hyper-parameters that recipe {kind} does not know"
         ) from None
-    return dict(whole.model_dump(mode="json"))
 
 
-def _scored(window: Window, setting: Setting, seed: int) -> Evaluation:
-    say("compare", f"{setting.run}: fitting {setting.recipe}")
-    made = recipe(setting.recipe)
-    values = made.hyperparameters.model_validate(setting.hyperparameters)
-    return window.evaluate(made.fit(window.matrix, values, seed, None))
+def _told(found: Found) -> dict[str, Any]:
+    told = found.setting
+    return {"run": found.run, "recipe": told.recipe, "hyperparameters": told.values}
+
+
+def _scored(window: Window, found: Found) -> Evaluation:
+    say("compare", f"{found.run}: fitting {found.setting.recipe}")
+    return window.evaluate(window.fit(found.setting))
 
 
 def paired(first: Evaluation, second: Evaluation, seed: int) -> list[dict[str, Any]]:
@@ -131,12 +135,12 @@ def paired(first: Evaluation, second: Evaluation, seed: int) -> list[dict[str, A
     return rows
 
 
-def _text(settings: Sequence[Setting], digest: str, users: int, rows: Any) -> str:
+def _text(both: Sequence[Found], digest: str, users: int, rows: Any) -> str:
     lines = [
-        f"{label}: {setting.run} ({setting.recipe}: "
-        + ", ".join(f"{key} {value}" for key, value in setting.hyperparameters.items())
+        f"{label}: {found.run} ({found.setting.recipe}: "
+        + ", ".join(f"{key} {value}" for key, value in found.setting.values.items())
         + ")"
-        for label, setting in zip(("first", "second"), settings, strict=True)
+        for label, found in zip(("first", "second"), both, strict=True)
     ]
     lines.append(f"{users} users of the test window of data version {digest[:12]}; second - first:")
     lines += [

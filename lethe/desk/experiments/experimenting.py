@@ -16,11 +16,12 @@ from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
 from lethe.interactions.shards.store import ShardStore
 from lethe.interactions.training.snapshot import build
-from lethe.nights import training, tuning
 from lethe.nights.frame import apart
+from lethe.nights.learning import training, tuning
+from lethe.nights.learning.tuning import finite
 from lethe.nights.saying.events import checked, say, speaking
-from lethe.nights.tuning import finite
 from lethe.params import Params, as_flat
+from lethe.solutions.setting import HALF_LIFE
 from lethe.stages import opening
 from lethe.stages.snapshots import excluded_pseudonyms
 
@@ -76,8 +77,9 @@ def _run(  # noqa: PLR0913
         ]
         result = _compare(params, place, tuned)
         runs.log_params(run_id, as_flat(params.model_dump(mode="json", include={"tuning"})))
-        chosen = {f"{BEST}{key}": value for key, value in result["best"][result["winner"]].items()}
-        runs.log_params(run_id, {**chosen, "recipe": result["winner"], "seed": params.seed})
+        chosen = {HALF_LIFE: None, **result["best"][result["winner"]]}
+        runs.log_params(run_id, {f"{BEST}{key}": value for key, value in chosen.items()})
+        runs.log_params(run_id, {"recipe": result["winner"], "seed": params.seed})
         runs.tag(run_id, {"recipe": result["winner"]})
         runs.log_metrics(run_id, finite(result["leaderboard"][0]["means"]))
         runs.describe(run_id, _description(digest, overrides, result))

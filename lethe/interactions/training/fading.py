@@ -7,6 +7,8 @@ whole number of millionths: no last digit decides anything.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import numpy as np
@@ -17,6 +19,9 @@ DAY = 86_400
 _ONE_IN = 1_000
 _LEAST = 1  # a millionth: nobody's row goes, however old
 _EXACTLY = Context(prec=60, rounding=ROUND_HALF_EVEN)
+MOST_HALVINGS = 4
+"""Within the time that the data span, of a weight in a half-life that a search may choose."""
+_FEWEST_HALVINGS = 1
 
 
 def faded(weight: Longs, timestamp: Longs, half_life_days: float) -> Longs:
@@ -54,6 +59,46 @@ def newest_day(timestamp: Longs) -> int:
     """
     last = len(timestamp) - 1 - len(timestamp) // _ONE_IN
     return int(np.partition(timestamp, last)[last]) // DAY
+
+
+def span(timestamp: Longs) -> int:
+    """Days between the oldest row and the day that ages are counted from; 0 without a row.
+
+    >>> span(np.array([3 * DAY, 7 * DAY, DAY]))
+    6
+    """
+    return newest_day(timestamp) - int(timestamp.min()) // DAY if len(timestamp) else 0
+
+
+def worth_trying(half_lives: Iterable[float | None], days: int) -> tuple[float | None, ...]:
+    """Those under which the oldest row of `days` halves once at the least, four times at the most.
+
+    A sixteenth of everybody is left: then the residual test can ask about everybody
+    (docs/verification-measured.md), and no search leads to a night that is INCONCLUSIVE because
+    somebody old was erased. None, no fading, stays.
+
+    >>> worth_trying((None, 15, 30, 60, 120), 100)
+    (None, 30, 60)
+    """
+    return tuple(
+        half_life
+        for half_life in half_lives
+        if half_life is None or _FEWEST_HALVINGS <= days / half_life <= MOST_HALVINGS
+    )
+
+
+def nearest(half_life: float | None, offered: tuple[float | None, ...]) -> float | None:
+    """`half_life` if it is offered, else the next longer one, else the longest; None is longest.
+
+    >>> nearest(45, (None, 30, 60, 120)), nearest(500, (None, 30)), nearest(None, (30, 90))
+    (60, None, 90)
+    """
+
+    def length(days: float | None) -> float:
+        return math.inf if days is None else days
+
+    enough = [days for days in offered if length(days) >= length(half_life)]
+    return min(enough, key=length) if enough else max(offered, key=length)
 
 
 def _shares(ages: Longs, half_life_days: float) -> list[Decimal]:

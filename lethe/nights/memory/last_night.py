@@ -1,7 +1,7 @@
 """What the last promoted night worked on, so that unchanged work is not done again.
 
-One file: what the champion was made from, on what grounds it was searched for, and what the
-searches found best.
+One file: what the champion was made from, on what grounds it was searched for, what the searches
+found best, and which half-life was turned down since.
 """
 
 from __future__ import annotations
@@ -58,6 +58,20 @@ def best(workspace: Workspace, recipe: str) -> dict[str, Any] | None:
 def rely_on_search(workspace: Workspace) -> None:
     """Until a promotion nothing counts as searched: a night that is refused is not repeated so."""
     write_json(workspace.last_night, {**_read(workspace), "searched": None})
+
+
+def turn_down(workspace: Workspace, half_life_days: float) -> None:
+    """A version with this half-life was not verified: until a promotion none is offered as short.
+
+    Whoever asked to be erased and was too faint to be asked about waits one night, not for ever.
+    """
+    write_json(workspace.last_night, {**_read(workspace), "too_short": half_life_days})
+
+
+def too_short(workspace: Workspace) -> float | None:
+    """The half-life that was turned down since the last promotion, or None."""
+    found = _read(workspace).get("too_short")
+    return None if found is None else float(found)
 
 
 def remember(

@@ -9,19 +9,18 @@ from lethe.errors import LetheError, RefusedByGate
 from lethe.nights.desk import Desk
 from lethe.nights.frame import Night
 from lethe.nights.judging import tells
-from lethe.nights.training import Trained
-from lethe.nights.tuning import Tuned
+from lethe.nights.learning.training import Trained
+from lethe.nights.learning.tuning import Tuned
 from lethe.params import Params
 from lethe.reports.studies import page as studies
+from lethe.solutions.setting import HALF_LIFE
 
 
 def run_params(params: Params, trained: Trained) -> dict[str, Any]:
     """The winner's hyper-parameters and what the night was configured to do."""
-    chosen = {f"best.{name}": value for name, value in trained.hyperparameters.items()}
-    if params.training.half_life_days is not None:
-        chosen["half_life_days"] = params.training.half_life_days
     return {
-        **chosen,
+        **{f"best.{name}": value for name, value in trained.hyperparameters.items()},
+        f"best.{HALF_LIFE}": trained.half_life_days,
         "recipe": trained.recipe,
         "seed": trained.seed,
         "trials": params.tuning.trials,
@@ -43,7 +42,7 @@ def leaderboard_table(trained: Trained) -> str:
 
 def version_description(trained: Trained, version: Mapping[str, Any]) -> str:
     """What was trained, on what, and how good it is."""
-    values = ", ".join(f"{name} {value}" for name, value in trained.hyperparameters.items())
+    values = ", ".join(f"{name} {value}" for name, value in trained.setting.values.items())
     return (
         f"**{trained.recipe}** ({values})\n\n"
         f"Trained on data version `{version['digest'][:16]}`, purged at register position "

@@ -12,7 +12,7 @@ from lethe.errors import BadConfiguration
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Learned, Progress
 
-Choice = bool | int | float | str
+Choice = bool | int | float | str | None
 
 
 class Dimension(BaseModel):

@@ -18,7 +18,15 @@ from pydantic import ValidationError
 from lethe.errors import TooFewInteractions
 from lethe.gate.proof.retained import _halved, _newest_day
 from lethe.interactions.training import windows
-from lethe.interactions.training.fading import DAY, faded, newest_day
+from lethe.interactions.training.fading import (
+    DAY,
+    MOST_HALVINGS,
+    faded,
+    nearest,
+    newest_day,
+    span,
+    worth_trying,
+)
 from lethe.interactions.training.snapshot import SnapshotRules
 from lethe.interactions.training.windows import TrainingSet
 from tests.fakes.interaction_store import Event
@@ -228,3 +236,46 @@ def test_a_weight_that_fades_in_another_way_is_noticed(fault: str) -> None:
     ]
     assert faded(weight, moment, 7.0).tolist() == expected
     assert DECAYS[fault](weight, moment, 7.0).tolist() != expected
+
+
+LADDER = st.lists(st.none() | st.floats(1, 36_500), unique=True).map(tuple)
+
+
+@given(LADDER, st.lists(st.integers(0, 4_000 * DAY), min_size=1))
+def test_no_half_life_worth_trying_leaves_a_row_less_than_a_sixteenth_or_hardly_fades(
+    ladder: tuple[float | None, ...], moments: list[int]
+) -> None:
+    days = span(np.array(moments))
+    assert days == slow_day(moments) - min(moments) // DAY
+    kept = worth_trying(ladder, days)
+    assert kept == tuple(half_life for half_life in ladder if half_life in kept)
+    whole = 1_000_000
+    for half_life in ladder:
+        if half_life is None:
+            assert half_life in kept
+            continue
+        oldest = 0.5 ** (days / half_life)
+        fits = 0.5**MOST_HALVINGS * (1 - 1e-9) <= oldest <= 0.5 * (1 + 1e-9)
+        if half_life in kept:
+            assert fits
+            weights = faded(np.full(len(moments), whole), np.array(moments), half_life)
+            assert weights.min() >= whole // 16
+        elif abs(days / half_life - MOST_HALVINGS) > 1e-9 and abs(days / half_life - 1) > 1e-9:
+            assert not fits
+
+
+@given(st.none() | st.floats(1, 36_500), LADDER.filter(len))
+def test_the_nearest_fades_no_faster_if_any_does_not_and_as_little_as_can_be_if_all_do(
+    half_life: float | None, offered: tuple[float | None, ...]
+) -> None:
+    found = nearest(half_life, offered)
+    assert found in offered
+    lengths = [np.inf if days is None else days for days in offered]
+    asked, got = (np.inf if days is None else days for days in (half_life, found))
+    if half_life in offered:
+        assert found == half_life
+    assert got == min((days for days in lengths if days >= asked), default=max(lengths))
+
+
+def test_nobody_is_no_time_at_all() -> None:
+    assert span(np.array([], dtype=np.int64)) == 0

@@ -23,15 +23,16 @@ from lethe.adapters.studies import (
 )
 from lethe.durable import read_json, sha256_json, write_json
 from lethe.estate.workspace import Workspace
-from lethe.gate.scoring.evaluation import Evaluation, evaluate
-from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.interactions.training.splits import HeldOutWindow
-from lethe.interactions.training.windows import SNAPSHOT, HeldOut, TrainingSet
+from lethe.gate.scoring.evaluation import Evaluation
+from lethe.interactions.training.fading import nearest
+from lethe.interactions.training.windows import SNAPSHOT
+from lethe.nights.learning.window import Window
 from lethe.nights.saying.events import iterated, say
 from lethe.params import Params
 from lethe.solutions.environment import environment
 from lethe.solutions.learned import Learned, Progress
-from lethe.solutions.recipes import recipe
+from lethe.solutions.recipes import Dimension, recipe
+from lethe.solutions.setting import HALF_LIFE, Setting
 
 Hyperparameters = Mapping[str, Any]
 HearTrial = Callable[[str, TrialRecord], None]
@@ -43,7 +44,8 @@ TRIAL_FACTS = frozenset({"seed", "split"})
 class Tuned:
     """The best that one study found. `value` is the objective on the validation window.
 
-    Where trials were shortened, `value` is that of the best fitted as it is.
+    Where trials were shortened, `value` is that of the best fitted as it is. Where weights may
+    fade, HALF_LIFE stands among `hyperparameters`.
 
     `importances` are shares by hyper-parameter: see `lethe.adapters.studies.importances`.
     """
@@ -58,37 +60,22 @@ class Tuned:
     importances: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Window:
-    """A matrix to learn from and what its users did next, with the cold told."""
-
-    matrix: InteractionMatrix
-    held_out: HeldOut
-
-    @classmethod
-    def read(cls, training: Path, window: HeldOutWindow) -> Window:
-        """Validation is judged after "train", test after "train+validation"."""
-        data = TrainingSet.read(training)
-        matrix = data.matrix("train" if window == "validation" else "train+validation")
-        return cls(matrix, data.held_out(window, matrix))
-
-    def evaluate(self, learned: Learned, users: Any = None) -> Evaluation:
-        """Every metric on the held-out window."""
-        found = evaluate(learned, self.matrix.csr, self.held_out.csr, users=users)
-        return found.telling_cold(self.held_out.cold_users, self.held_out.cold_items)
-
-    def sample(self, size: int, seed: int) -> Any:
-        """A fixed sample of the users with something held out: int64 rows, ascending."""
-        rows = np.flatnonzero(np.diff(self.held_out.csr.indptr))
-        if len(rows) > size:
-            rows = np.random.default_rng(seed).choice(rows, size, replace=False)
-        return np.sort(rows)
+def search_space(
+    name: str, params: Params, offered: tuple[float | None, ...]
+) -> dict[str, Dimension]:
+    """A recipe's axes, and one of the half-lives if more than one is `offered`."""
+    space = dict(params.tuning.recipes[name])
+    if len(offered) > 1:
+        space[HALF_LIFE] = Dimension(kind="categorical", choices=offered)
+    return space
 
 
-def study_name(name: str, params: Params, training_digest: str) -> str:
+def study_name(
+    name: str, params: Params, training_digest: str, space: Mapping[str, Dimension]
+) -> str:
     """Names a study by all that its result depends on, so that it is resumed or made anew."""
     depends = {
-        "space": {key: axis.model_dump() for key, axis in params.tuning.recipes[name].items()},
+        "space": {key: axis.model_dump() for key, axis in space.items()},
         "study": params.tuning.study.model_dump(),
         "metric": params.promotion.metric,
         "sample": params.tuning.sample_users,
@@ -118,8 +105,11 @@ def tune_recipe(  # noqa: PLR0913
     params: Params,
     first: Hyperparameters | None,
     hear: HearTrial,
+    too_short: float | None = None,
 ) -> Tuned:
     """Search one recipe's space on the validation window, `first` (or its own first guess) first.
+
+    Half-lives that suit the time that the data span are searched too, if longer than `too_short`.
 
     Raises:
         RecipeFailed: every trial failed, or the best of shortened ones when it was fitted whole.
@@ -128,13 +118,16 @@ def tune_recipe(  # noqa: PLR0913
     users = window.sample(params.tuning.sample_users, params.seed)
     metric, every = params.promotion.metric, params.tuning.report_every
     chosen, shortened = recipe(name), params.tuning.shortened.get(name, {})
+    offered = params.half_lives(window.span_days, too_short)
+    space = search_space(name, params, offered)
 
     def score(learned: Learned) -> Evaluation:
         return window.evaluate(learned, users)
 
+    alone = {} if offered == (None,) or len(offered) > 1 else {HALF_LIFE: offered[0]}
+
     def fitted(values: Hyperparameters, progress: Progress | None = None) -> Learned:
-        hyperparameters = chosen.hyperparameters.model_validate(dict(values))
-        return chosen.fit(window.matrix, hyperparameters, params.seed, progress)
+        return window.fit(Setting.of(name, {**alone, **values}, params.seed), progress)
 
     def objective(values: Hyperparameters, report: Report) -> TrialScore:
         ran = 0
@@ -150,16 +143,18 @@ def tune_recipe(  # noqa: PLR0913
         told = {key: float(value) for key, value in means.items()}
         return TrialScore(means[metric], {**told, ITERATIONS: float(ran)})
 
-    study = study_name(name, params, training_digest)
+    study = study_name(name, params, training_digest, space)
+    guess = dict(first or {**chosen.hyperparameters().model_dump(), **chosen.first})
+    guess[HALF_LIFE] = nearest(guess.get(HALF_LIFE, 0), offered)
     found: StudyResult = tune(
         storage,
         study,
-        params.tuning.recipes[name],
+        space,
         objective,
         trials=params.tuning.trials,
         minutes=params.tuning.minutes,
         seed=study_seed(params.seed, training_digest),
-        first=dict(first or {**chosen.hyperparameters().model_dump(), **chosen.first}),
+        first=guess,
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )
@@ -170,7 +165,7 @@ def tune_recipe(  # noqa: PLR0913
     return Tuned(
         recipe=name,
         study=study,
-        hyperparameters=dict(found.best_params),
+        hyperparameters={**found.best_params, **alone},
         value=value,
         trials=len(states),
         pruned=states.count("pruned"),

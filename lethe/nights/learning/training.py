@@ -8,7 +8,7 @@ but requests of rights came since the last search, nothing is searched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.quality import LeaderboardRow, QualityJudgement, leaderboard
+from lethe.interactions.training.fading import nearest, span
 from lethe.interactions.training.windows import TrainingSet
-from lethe.nights.tuning import Hyperparameters, Tuned, Window
+from lethe.nights.learning.tuning import Hyperparameters, Tuned
+from lethe.nights.learning.window import Window
+from lethe.nights.memory import last_night
 from lethe.params import Params
 from lethe.solutions.baselines import popular_items
 from lethe.solutions.environment import environment
 from lethe.solutions.factors import Factors, Manifest, Solution, write_solution
-from lethe.solutions.recipes import RECIPES, recipe
+from lethe.solutions.recipes import RECIPES
+from lethe.solutions.setting import HALF_LIFE, Setting
 
 CHAMPION = "champion"
 
@@ -51,6 +55,12 @@ class Trained:
     items: int
     set_aside: tuple[str, ...] = ()
     searched: bool = True
+    half_life_days: float | None = None
+
+    @property
+    def setting(self) -> Setting:
+        """What was trained, whole."""
+        return Setting(self.recipe, self.hyperparameters, self.seed, self.half_life_days)
 
     @property
     def headline(self) -> str:
@@ -76,12 +86,13 @@ class Judged:
     set_aside: tuple[str, ...] = ()
 
 
-def judge(
+def judge(  # noqa: PLR0913
     training: Path,
     params: Params,
     best: Mapping[str, Hyperparameters],
     winner: str | None,
     champion: Manifest | None,
+    too_short: float | None = None,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
@@ -99,41 +110,41 @@ def judge(
         raise BadConfiguration("no recipe was tuned, and there is no champion")
     window = Window.read(training, "test")
 
-    def scored(name: str, hyperparameters: Hyperparameters, seed: int) -> Evaluation:
-        made = recipe(name)
-        values = made.hyperparameters.model_validate(dict(hyperparameters))
-        return window.evaluate(made.fit(window.matrix, values, seed, None))
+    def scored(setting: Setting) -> Evaluation:
+        return window.evaluate(window.fit(setting))
 
-    scores = {} if winner is None else {winner: scored(winner, best[winner], params.seed)}
-    contenders = {name: values for name, values in best.items() if name != winner}
-    contenders |= {name: {} for name, entry in RECIPES.items() if entry.baseline}
-    for name, values in contenders.items():
+    settings = {name: Setting.of(name, values, params.seed) for name, values in best.items()}
+    scores = {} if winner is None else {winner: scored(settings[winner])}
+    contenders = {name: setting for name, setting in settings.items() if name != winner}
+    contenders |= {
+        name: Setting.of(name, {}, params.seed, params.training.half_life_days)
+        for name, entry in RECIPES.items()
+        if entry.baseline
+    }
+    for name, setting in contenders.items():
         try:
-            scores[name] = scored(name, values, params.seed)
+            scores[name] = scored(setting)
         except RecipeFailed:
             continue
     baselines = {name: scores[name] for name in scores if RECIPES[name].baseline}
     if champion is not None:
-        setting = (champion.recipe, champion.hyperparameters, champion.seed)
-        scores[CHAMPION] = (
-            scores[winner]
-            if winner and setting == (winner, _whole(winner, best[winner]), params.seed)
-            else scored(*setting)
-        )
+        setting = champions(champion, params.half_lives(window.span_days, too_short))
+        same = winner is not None and setting == settings[winner]
+        scores[CHAMPION] = scores[winner] if winner and same else scored(setting)
     beside, leading = scores.get(CHAMPION), scores[winner or CHAMPION]
     judgement = params.promotion.judge(leading, beside, baselines, seed=params.seed)
     board = leaderboard(scores, params.promotion.metric, params.seed)
     if beside is not None and not judgement.accepted:
-        own = params.promotion.judge(beside, beside, baselines, seed=params.seed)
-        if own.accepted:
-            return Judged(own, board, beside, set_aside=judgement.reasons)
+        alone = params.promotion.judge(beside, beside, baselines, seed=params.seed)
+        if alone.accepted:
+            return Judged(alone, board, beside, set_aside=judgement.reasons)
     return Judged(judgement, board, leading)
 
 
-def _whole(name: str, hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """With the defaults filled in, as a manifest records them."""
-    values = recipe(name).hyperparameters.model_validate(dict(hyperparameters))
-    return dict(values.model_dump(mode="json"))
+def champions(champion: Manifest, offered: tuple[float | None, ...]) -> Setting:
+    """The champion's setting, with the nearest to its half-life that tonight may be used."""
+    days = nearest(champion.definition.get(HALF_LIFE), offered)
+    return Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days)
 
 
 def train(  # noqa: PLR0913
@@ -155,13 +166,15 @@ def train(  # noqa: PLR0913
     """
     first = max(tuned, key=lambda entry: entry.value, default=None)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    judged = judge(workspace.training, params, best, first.recipe if first else None, champion)
+    winner, too_short = first.recipe if first else None, last_night.too_short(workspace)
+    judged = judge(workspace.training, params, best, winner, champion, too_short)
+    data = TrainingSet.read(workspace.training)
     if champion is not None and (first is None or judged.set_aside):
-        chosen = Setting(champion.recipe, champion.hyperparameters, champion.seed)
+        chosen = champions(champion, params.half_lives(span(data.timestamp), too_short))
     elif first is not None:
-        chosen = Setting(first.recipe, first.hyperparameters, params.seed)
+        chosen = Setting.of(first.recipe, first.hyperparameters, params.seed)
     folder = workspace.candidates / chosen.recipe
-    solution = refit(workspace.training, params, chosen, data_version, register_head)
+    solution = refit(data, params, chosen, data_version, register_head)
     write_solution(folder, solution)
     judgement, evaluation = judged.judgement, judged.evaluation
     return Trained(
@@ -183,38 +196,28 @@ def train(  # noqa: PLR0913
             for name, found in judgement.comparisons.items()
         },
         folder=str(folder),
-        users=len(solution.users) - len(TrainingSet.read(workspace.training).canaries),
+        users=len(solution.users) - len(data.canaries),
         items=len(solution.items),
         set_aside=judged.set_aside,
         searched=first is not None,
+        half_life_days=chosen.half_life_days,
     )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """All that a fit depends on but the data."""
-
-    recipe: str
-    hyperparameters: Hyperparameters
-    seed: int
-
-
 def refit(
-    training: Path,
+    data: TrainingSet,
     params: Params,
     setting: Setting,
     data_version: str,
     register_head: tuple[int, str],
 ) -> Solution:
     """One cold fit on the whole training set, with all that a replay needs to know."""
-    snapshot = TrainingSet.read(training)
-    matrix = snapshot.matrix("all")
-    chosen = recipe(setting.recipe)
-    hyperparameters = chosen.hyperparameters.model_validate(dict(setting.hyperparameters))
-    learned = chosen.fit(matrix, hyperparameters, setting.seed, None)
+    matrix = replace(data, half_life_days=setting.half_life_days).matrix("all")
+    learned = setting.fit(matrix)
     if not isinstance(learned, Factors):
         raise RecipeFailed(f"recipe {setting.recipe} learns no factors that could be recorded")
     position, digest = register_head
+    rules = params.training.model_copy(update={HALF_LIFE: setting.half_life_days})
     return Solution(
         factors=learned,
         users=matrix.users,
@@ -222,14 +225,14 @@ def refit(
         popular=popular_items(matrix),
         manifest=Manifest(
             recipe=setting.recipe,
-            hyperparameters=hyperparameters.model_dump(mode="json"),
+            hyperparameters=dict(setting.hyperparameters),
             seed=setting.seed,
             matrix_digest=matrix.digest,
             data_version=data_version,
             register_position=position,
             register_head=digest,
             environment=environment(),
-            definition=params.training.model_dump(mode="json"),
-            names=snapshot.names,
+            definition=rules.model_dump(mode="json"),
+            names=data.names,
         ),
     )

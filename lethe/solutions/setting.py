@@ -1,0 +1,58 @@
+"""A setting: all that a fit depends on but the data and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.solutions.learned import Learned, Progress
+from lethe.solutions.recipes import recipe
+
+HALF_LIFE: Final = "half_life_days"
+"""Stands among the hyper-parameters of a trial where half-lives are searched."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A recipe's hyper-parameters, defaults filled in, its seed, and how weights fade before it.
+
+    `half_life_days` says of which matrix `fit` is to be given; None is the one that does not fade.
+    """
+
+    recipe: str
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    half_life_days: float | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, values: Mapping[str, Any], seed: int, half_life_days: float | None = None
+    ) -> Setting:
+        """From values as a trial has them; `half_life_days` counts where HALF_LIFE is not theirs.
+
+        Raises:
+            BadConfiguration: no recipe has that name.
+            ValidationError: a value is unknown to the recipe or out of its bounds.
+        """
+        own = dict(values)
+        days = own.pop(HALF_LIFE, half_life_days)
+        whole = recipe(name).hyperparameters.model_validate(own).model_dump(mode="json")
+        return cls(name, whole, seed, None if days is None else float(days))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What a person is shown: the hyper-parameters, and HALF_LIFE where weights fade."""
+        fades = {} if self.half_life_days is None else {HALF_LIFE: self.half_life_days}
+        return {**self.hyperparameters, **fades}
+
+    def fit(self, matrix: InteractionMatrix, progress: Progress | None = None) -> Learned:
+        """A cold fit on `matrix`, whose weights have faded already.
+
+        Raises:
+            RecipeFailed: the fit failed.
+        """
+        chosen = recipe(self.recipe)
+        values = chosen.hyperparameters.model_validate(dict(self.hyperparameters))
+        return chosen.fit(matrix, values, self.seed, progress)
