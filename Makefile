@@ -72,6 +72,7 @@ nights: $(STAMP) ## Run only the long tests: the mission, a night killed at each
 # Peers are for the benchmarks alone: in no lock, and in no environment but theirs.
 PEERS := build/peers
 RECTOOLS := build/rectools/bin/python
+LENSKIT := build/lenskit/bin/python
 MEASURE = PYTHONPATH=$(PEERS) $(BIN)/python -m
 
 $(PEERS)/installed: $(STAMP)
@@ -84,6 +85,10 @@ $(RECTOOLS): $(STAMP)
 	$(PYTHON) -m venv --clear build/rectools
 	$(RECTOOLS) -m pip install -qq rectools optuna
 
+$(LENSKIT): $(STAMP) # with torch: gigabytes
+	$(PYTHON) -m venv --clear build/lenskit
+	$(LENSKIT) -m pip install -qq lenskit optuna
+
 bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/benchmarks.md; 20 minutes
 	@$(BIN)/python benchmarks/night.py --short
 	@$(MEASURE) benchmarks.evaluation
@@ -92,7 +97,7 @@ bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/be
 	@$(MEASURE) benchmarks.scan
 	@$(MEASURE) benchmarks.tuning --budget 30 --seeds 1 --sets ml-100k shop
 
-bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
+bench-full: $(PEERS)/installed $(RECTOOLS) $(LENSKIT) ## The same at full size; hours
 	@$(BIN)/python benchmarks/night.py
 	@$(MEASURE) benchmarks.orchestration
 	@$(BIN)/python benchmarks/nights.py
@@ -105,7 +110,7 @@ bench-full: $(PEERS)/installed $(RECTOOLS) ## The same at full size; hours
 	@$(MEASURE) benchmarks.shortened
 	@$(MEASURE) benchmarks.knobs
 	@$(MEASURE) benchmarks.scaling
-	@$(MEASURE) benchmarks.tuning --python rectools=$(RECTOOLS)
+	@$(MEASURE) benchmarks.tuning --python rectools=$(RECTOOLS) --python lenskit=$(LENSKIT)
 
 lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
 	uv pip compile pyproject.toml --extra dev --extra stack --universal --python-version 3.11 --generate-hashes \

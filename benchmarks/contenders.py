@@ -12,7 +12,6 @@ is better than all before it, by the contender's own measure, is kept with its f
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -21,62 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-SPACE = {"factors": (16, 128), "regularization": (10.0, 200.0), "alpha": (1.0, 10.0)}
-"""Lethe's default space of ALS, for those who bring none."""
-ENDLESS = 100_000
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-
-class Clock:
-    """What a contender found, and when."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.order: dict[str, Any] = json.loads((folder / "order.json").read_text())
-        self.budget, self.seed = float(self.order["budget"]), int(self.order["seed"])
-        self.trials = 0
-        self.best = float("-inf")
-        self.kept: list[dict[str, Any]] = []
-        self.began = time.perf_counter()
-
-    def matrix(self, name: str) -> Any:
-        """float32 CSR: `train`, `validation` (aligned with it) or `whole`."""
-        from scipy import sparse
-
-        return sparse.load_npz(self.folder / f"{name}.npz").tocsr()
-
-    def over(self) -> bool:
-        return time.perf_counter() - self.began > self.budget
-
-    def done(
-        self, value: float, params: Mapping[str, Any], users: Any = None, items: Any = None
-    ) -> None:
-        """A trial that ended now; what ended late does not count."""
-        if self.over():
-            return
-        self.trials += 1
-        if value > self.best:
-            self.best = value
-            seconds = time.perf_counter() - self.began
-            kept = {"seconds": seconds, "value": value, "params": dict(params)}
-            self.kept.append(kept | {"factors": None if users is None else (+users, +items)})
-
-    def write(self, refit: Callable[[str, Mapping[str, Any]], tuple[Any, Any]]) -> None:
-        """Off the clock: the factors of what was kept, and the winner fitted on the whole.
-
-        `refit` is given `train` or `whole` and hyper-parameters.
-        """
-        import numpy as np
-
-        for number, kept in enumerate(self.kept):
-            users, items = kept.pop("factors") or refit("train", kept["params"])
-            np.savez(self.folder / f"kept-{number}.npz", users=users, items=items)
-        if self.kept:
-            began = time.perf_counter()
-            users, items = refit("whole", self.kept[-1]["params"])
-            self.kept[-1]["refit"] = time.perf_counter() - began
-            np.savez(self.folder / "winner.npz", users=users, items=items)
-        found = {"trials": self.trials, "kept": self.kept}
-        (self.folder / "found.json").write_text(json.dumps(found, default=float))
+from benchmarks.clock import ENDLESS, Clock, searched, suggested
+from benchmarks.toolkits import lenskit, rectools
 
 
 def lethe(clock: Clock) -> None:
@@ -116,25 +63,10 @@ def lethe(clock: Clock) -> None:
     clock.write(refit)
 
 
-def suggested(trial: Any) -> dict[str, Any]:
-    """A point of `SPACE`, each axis on a log scale."""
-    values = {
-        name: trial.suggest_float(name, *SPACE[name], log=True)
-        for name in ("regularization", "alpha")
-    }
-    return {"factors": trial.suggest_int("factors", *SPACE["factors"], log=True), **values}
-
-
-def searched(clock: Clock, objective: Callable[[Any], float]) -> None:
-    """Optuna as its tutorial has it: TPE, in memory, every trial to its end."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=clock.seed)
-    )
-    left = clock.budget - (time.perf_counter() - clock.began)
-    study.optimize(objective, n_trials=ENDLESS, timeout=left)
+def unfaded(clock: Clock) -> None:
+    """The same search without half-lives."""
+    clock.order["params"]["tuning"]["half_life_days"] = []
+    lethe(clock)
 
 
 def optuna_over_implicit(clock: Clock) -> None:
@@ -225,68 +157,16 @@ def irspack(clock: Clock) -> None:
     clock.write(refit)
 
 
-def rectools(clock: Clock) -> None:
-    """RecTools' wrapper of implicit's ALS, its recommendations scored by its own nDCG.
-
-    RecTools brings no tuner; this is the loop that its users write.
-    """
-    import numpy as np
-    import pandas as pd
-
-    importlib.import_module("optuna.samplers")
-    from implicit.als import AlternatingLeastSquares
-    from rectools import Columns
-    from rectools.dataset import Dataset
-    from rectools.metrics import NDCG
-    from rectools.models import ImplicitALSWrapperModel
-
-    threads = int(clock.order["threads"])
-    clock.began = time.perf_counter()
-
-    def table(name: str) -> Any:
-        rows = clock.matrix(name).tocoo()
-        columns = {Columns.User: rows.row, Columns.Item: rows.col, Columns.Weight: rows.data}
-        return pd.DataFrame({**columns, Columns.Datetime: pd.Timestamp("2026-01-01")})
-
-    data = {name: Dataset.construct(table(name)) for name in ("train", "whole")}
-    truth = table("validation")
-    people = truth[Columns.User].unique()
-    measure = NDCG(k=10, divide_by_achievable=True)
-
-    def fitted(window: str, values: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        inner = AlternatingLeastSquares(
-            **values, num_threads=threads, random_state=clock.seed, use_gpu=False
-        )
-        model = ImplicitALSWrapperModel(inner).fit(data[window])
-        found = []
-        maps = (data[window].user_id_map, data[window].item_id_map)
-        for factors, known in zip(model.get_vectors(), maps, strict=True):
-            placed = np.empty_like(factors)
-            placed[known.external_ids] = factors
-            found.append(placed)
-        return model, *found
-
-    def objective(trial: Any) -> float:
-        values = suggested(trial)
-        model, users, items = fitted("train", values)
-        lists = model.recommend(people, data["train"], k=10, filter_viewed=True)
-        value = float(measure.calc(lists, truth))
-        clock.done(value, values, users, items)
-        return value
-
-    searched(clock, objective)
-    clock.write(lambda window, values: fitted(window, values)[1:])
-
-
 CONTENDERS: Mapping[str, Callable[[Clock], None]] = {
     "lethe": lethe,
+    "unfaded": unfaded,
     "optuna": optuna_over_implicit,
     "irspack": irspack,
     "rectools": rectools,
+    "lenskit": lenskit,
 }
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("IRSPACK_NUM_THREADS_DEFAULT", "2")
     CONTENDERS[sys.argv[1]](Clock(Path(sys.argv[2])))

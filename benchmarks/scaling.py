@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import optuna
 
-from benchmarks.contenders import SPACE
+from benchmarks.clock import SPACE
 from benchmarks.datasets import at_hand
 from benchmarks.page import machine, put
 from benchmarks.tuning import METRIC, SETS, Dots, Split, tested, three

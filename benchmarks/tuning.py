@@ -4,12 +4,13 @@
     python -m benchmarks.tuning [--budget 60] [--seeds 1 2 3] [--sets NAME ...]
 
 Contenders, each in turn and in a process of its own (`benchmarks/contenders.py`): the search of a
-night, 10,000 trials at most, its space and first guess chosen on these sets, test too; Optuna over
-implicit's ALS as its tutorial has it, in Lethe's space, with implicit's 15 iterations and own
-evaluation; the same over RecTools; irspack's `IALSRecommender.tune`, all its own. Peers are
-optional: `pip install --no-deps --target FOLDER irspack 'fastprogress<1.1' colorlog` and FOLDER in
-PYTHONPATH; RecTools needs another numpy, so `python -m venv FOLDER`, `FOLDER/bin/pip install
-rectools optuna`, and `--python rectools=FOLDER/bin/python`. None goes into the lock.
+night, 10,000 trials at most, its space and first guess chosen on these sets, test too; the same
+without half-lives; Optuna over implicit's ALS as its tutorial has it, in Lethe's space, with
+implicit's 15 iterations and own evaluation; the same over RecTools and LensKit; irspack's
+`IALSRecommender.tune`, all its own. Peers are optional: `pip install --no-deps --target FOLDER
+irspack 'fastprogress<1.1' colorlog` and FOLDER in PYTHONPATH; RecTools needs another numpy and
+LensKit brings torch, so for each `python -m venv FOLDER`, `FOLDER/bin/pip install rectools optuna`
+(or `lenskit optuna`), and `--python rectools=FOLDER/bin/python`. None goes into the lock.
 
 Each searches by its own measure. What counts is then measured by Lethe's evaluation, on all users
 of the validation window: the best that it had when its time was up, and when it first had 99 % of
@@ -59,14 +60,19 @@ HEAD = (
 )
 NAMES = {
     "lethe": "**Lethe**",
+    "unfaded": "Lethe without half-lives",
     "optuna": "Optuna over implicit",
     "irspack": "irspack",
     "rectools": "Optuna over RecTools",
+    "lenskit": "Optuna over LensKit",
 }
+NIGHTLY = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"}  # as in a night
 BLAS = {
-    "lethe": {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"},  # as in a night
+    "lethe": NIGHTLY,
+    "unfaded": NIGHTLY,
     "optuna": {"OPENBLAS_NUM_THREADS": "1"},  # implicit asks for it
     "rectools": {"OPENBLAS_NUM_THREADS": "1"},
+    "lenskit": {"OPENBLAS_NUM_THREADS": "1", "LK_NUM_THREADS": str(THREADS)},
     "irspack": {"OPENBLAS_NUM_THREADS": str(THREADS)},  # its scores are numpy's product
 }
 
@@ -214,7 +220,7 @@ def rows(name: str, split: Split, runs: Mapping[str, list[Run]]) -> Iterator[str
 
 def pythons(given: Sequence[str]) -> dict[str, str]:
     """Who can run here, and by which interpreter."""
-    found = {"lethe": sys.executable, "optuna": sys.executable}
+    found = dict.fromkeys(("lethe", "unfaded", "optuna"), sys.executable)
     if importlib.util.find_spec("irspack"):
         found["irspack"] = sys.executable
     named = dict(one.split("=", 1) for one in given)
