@@ -1,6 +1,7 @@
 """Deletion verification where weights fade: whom the equations still find, by age and half-life.
 
     python -m benchmarks.fading [--short] [--sets NAME ...]
+    python -m benchmarks.fading --searched [--sets NAME ...]    # what a search may choose
 
 For each half-life one honest fit tells, by exact identity, what layers 4 and 6 would say of every
 member pretended erased: of those whose weights faded most, of those who faded least, and of all.
@@ -38,8 +39,11 @@ from lethe.gate.proof.als.equations import LARGEST_RESIDUAL  # noqa: E402
 from lethe.gate.proof.als.objective import Objective  # noqa: E402
 from lethe.gate.proof.als.presence import APART, CONTROLS  # noqa: E402
 from lethe.gate.proof.verification import verify  # noqa: E402
+from lethe.interactions.training.fading import span  # noqa: E402
 from lethe.interactions.training.matrix import InteractionMatrix  # noqa: E402
 from lethe.interactions.training.windows import TrainingSet  # noqa: E402
+from lethe.params import read_params  # noqa: E402
+from lethe.solutions.als import AlsHyperparameters  # noqa: E402
 
 PAGE = ROOT / "docs" / "verification-measured.md"
 SETS = ("shop", "ml-100k")
@@ -55,6 +59,7 @@ class Faded:
 
     data: TrainingSet
     days: float | None
+    rule: AlsHyperparameters = RULE
 
     @cached_property
     def matrix(self) -> InteractionMatrix:
@@ -66,7 +71,7 @@ class Faded:
 
     def of(self, erased: tuple[int, ...]) -> World:
         rules = {} if self.days is None else {"half_life_days": self.days}
-        return World(self.matrix, erased, RULE, 5, definition=rules)
+        return World(self.matrix, erased, self.rule, 5, definition=rules)
 
     @cached_property
     def objective(self) -> Objective:
@@ -187,6 +192,25 @@ def planted_rows(name: str, data: TrainingSet, each: int) -> Iterator[list[str]]
             ]
 
 
+def searched_rows(name: str, data: TrainingSet) -> Iterator[list[str]]:
+    """Whom layer 6 asks about under each half-life that a search may choose, by setting."""
+    days = span(data.timestamp)
+    ladder = read_params(ROOT / "params.yaml").half_lives(days)
+    for half_life in ladder:
+        for changes in SETTINGS:
+            one = Faded(data, half_life, RULE.model_copy(update=changes))
+            usual = float(np.median(one.members.size))
+            yield [
+                name,
+                f"{days}",
+                shown(half_life),
+                f"{one.rule.regularization:g}, {one.rule.alpha:g}",
+                f"{np.count_nonzero(one.asked)} of {len(one.asked)}",
+                f"{one.noise / np.sqrt(usual):.1e}",
+                "yes" if faintness.settled(one.noise, usual).passed else "no",
+            ]
+
+
 def told(reports: list[Any]) -> str:
     """How many of each verdict, and of the verified how many claim the residual test."""
     verdicts = [report.verdict.value for report in reports]
@@ -196,6 +220,13 @@ def told(reports: list[Any]) -> str:
     return ", ".join(counts) + (f" (claimed: {claimed})" if verified else "")
 
 
+SETTINGS: tuple[dict[str, float], ...] = (
+    {},
+    {"regularization": 10.0, "alpha": 10.0},
+    {"regularization": 100.0, "alpha": 10.0},
+)
+SEARCHED = ("Data", "Days", "Half-life", "Regularization, alpha", "Asked about",
+            "A usual member is off by", "Answers")  # fmt: skip
 MEMBERS = ("Data", "Half-life", "People", "Weight left", "Asked about", "Of those found by layer 6",
            "Largest error", "All by layer 6", "All by layer 4", "Answers")  # fmt: skip
 NOISE = ("Data", "Half-life", "below 1e-12", "to 1e-9", "to 1e-6", "to 1e-3", "above")
@@ -219,7 +250,16 @@ def main() -> None:
     options.add_argument("--short", action="store_true", help="shop, and two people of each age")
     options.add_argument("--sets", nargs="+", default=SETS)
     options.add_argument("--left-in", nargs="+", default=SETS[:1], help="sets of the third table")
+    options.add_argument("--searched", action="store_true", help="what a search may choose")
     given = options.parse_args()
+    if given.searched:
+        chosen = [
+            row
+            for name in at_hand(given.sets, given.data)
+            for row in searched_rows(name, training_set(name, given.data))
+        ]
+        put("fading-searched", f"{machine(load)}\n\n{table(SEARCHED, chosen)}".rstrip(), PAGE)
+        return
     found: list[list[str]] = []
     noise: list[list[str]] = []
     planted: list[list[str]] = []

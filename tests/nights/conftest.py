@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -40,6 +40,7 @@ class Place:
     """A workspace as its operator sees it: commands in, text out. And its ledgers, for looking."""
 
     root: Path
+    forks: ClassVar[Warm | None] = None
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The real command, running; its standard error can be read line by line."""
@@ -55,17 +56,24 @@ class Place:
 
     def run(self, *arguments: str, ids: str = "", exits: int = 0) -> str:
         """Run a command to its end, check its exit code, return all that it said."""
-        process = self.start(*arguments)
-        told = "".join(process.communicate(ids, timeout=240))
-        assert process.returncode == exits, told
-        return told
+        code, out, errors = self._ended(*arguments, ids=ids)
+        assert code == exits, out + errors
+        return out + errors
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """A command's answer for machines."""
-        process = self.start("--json", *arguments)
-        out, errors = process.communicate("", timeout=240)
-        assert process.returncode == 0, out + errors
+        code, out, errors = self._ended("--json", *arguments)
+        assert code == 0, out + errors
         return dict(json.loads(out))
+
+    def _ended(self, *arguments: str, ids: str = "") -> tuple[int, str, str]:
+        """Forked from a process that has loaded its tools, where one stands by."""
+        if self.forks is not None and not self.forks.busy:
+            done = self.forks.start(self.root, *arguments, given=ids)
+            return done.exit_status(), done.out.read_text(), done.progress()
+        process = self.start(*arguments)
+        out, errors = process.communicate(ids, timeout=240)
+        return process.returncode, out, errors
 
     def ask(self, verb: str, *people: str, received: str = "2025-03-31") -> str:
         """Enter requests of some people on a day."""
@@ -184,8 +192,18 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def warm(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """The process from which kill tests fork their nights."""
-    process = Warm(tmp_path_factory.mktemp("warm") / "errors.txt")
+    process = Warm(tmp_path_factory.mktemp("warm"))
     yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def forks(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that are only waited for are forked too, from a process of their own."""
+    process = Warm(tmp_path_factory.mktemp("forks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Place, "forks", process)
+        yield
     process.close()
 
 
@@ -226,7 +244,7 @@ def let_go_of_databases() -> None:
 
 
 @pytest.fixture(scope="session")
-def first_night(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def first_night(forks: None, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """`lethe init`, thirty days of history, `lethe night`: version 1 is champion."""
     folder = tmp_path_factory.mktemp("nights")
     (folder / "overlay.yaml").write_text(shop.SPACES)

@@ -127,14 +127,14 @@ def test_a_search_begins_with_the_shortest_and_another_night_with_the_nearest_to
         (fading(*OFFERED, fixed=3.0), 3.0),
     ],
 )
-def test_where_there_is_nothing_to_choose_none_is_searched(
+def test_where_there_is_nothing_to_choose_every_trial_fades_alike(
     chosen: Params, used: float | None, workspace: Workspace, tmp_path: Path, fitted: list[str]
 ) -> None:
     """Too short, too long, alone, or fixed by the rules of training."""
     made = Workspace(tmp_path)
     write_training(made.training, half_life_days=chosen.training.half_life_days)
     found, trials = searched(made, tmp_path, replace_trials(chosen, 2))
-    assert all(HALF_LIFE not in trial.params for trial in trials)
+    assert {trial.params.get(HALF_LIFE) for trial in trials} == {used}
     assert found.hyperparameters.get(HALF_LIFE) == used
     assert set(fitted) == {matrix(workspace, used, "train").digest}
     stored = train(made, replace_trials(chosen, 2), [found], DATA, HEAD, None)

@@ -1,9 +1,10 @@
 """A warm process: `lethe` forked from an interpreter that has loaded its tools already.
 
-A night spends half of its processor time on imports. The tests that start two dozen nights fork
-them from here; each runs the command's own `main` in a process group of its own, and can be
-killed with all that it started. Run as a program, it reads one request a line and answers with two
-lines: the process id, and at its end the exit status (negative: the signal).
+A night spends half of its processor time on imports. The tests that start dozens of nights and
+other commands fork them from here; each runs the command's own `main` in a process group and an
+environment of its own, and can be killed with all that it started. Run as a program, it reads one
+request a line and answers with two lines: the process id, and at its end the exit status (negative:
+the signal).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Running:
 
     warm: Warm
     group: int
+    out: Path
     errors: Path
     ended: int | None = None
 
@@ -76,8 +78,8 @@ class Running:
 class Warm:
     """The warm process, seen from the tests. One command at a time."""
 
-    def __init__(self, errors: Path) -> None:
-        self.errors = errors
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__))],
             stdin=subprocess.PIPE,
@@ -96,21 +98,34 @@ class Warm:
         assert line.split()[0] == kind, f"{line!r} instead of {kind}"
         return line.split()[-1]
 
-    def start(self, folder: Path, *arguments: str) -> Running:
-        """Fork `lethe ARGUMENTS` in a workspace, once the command before it has ended."""
+    @property
+    def busy(self) -> bool:
+        """Whether its last command may still run."""
+        return self.running is not None and self.running.ended is None
+
+    def start(self, folder: Path, *arguments: str, given: str = "") -> Running:
+        """Fork `lethe ARGUMENTS` in a workspace, once the command before it has ended.
+
+        `given` is its standard input; the environment is that of the tests as it is now.
+        """
         assert self.process.stdin is not None
         if self.running is not None:
             self.running.exit_status()
-        self.errors.unlink(missing_ok=True)
-        request = {"arguments": arguments, "folder": str(folder), "errors": str(self.errors)}
+        streams = [self.folder / name for name in ("given.txt", "out.txt", "errors.txt")]
+        for stream, text in zip(streams, (given, "", ""), strict=True):
+            stream.unlink(missing_ok=True)  # what was started before may still write into the old
+            stream.write_text(text, encoding="utf-8")
+        request = {"arguments": arguments, "folder": str(folder), "streams": [*map(str, streams)],
+                   "environment": dict(os.environ)}  # fmt: skip
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        self.running = Running(self, int(self.answer("started")), self.errors)
+        _, out, errors = streams
+        self.running = Running(self, int(self.answer("started")), out, errors)
         return self.running
 
     def rest(self) -> None:
         """Kill what a test that failed left running, so that the next one begins alone."""
-        if self.running is not None and self.running.ended is None and _alive(self.running.group):
+        if self.busy and self.running is not None and _alive(self.running.group):
             self.running.kill()
 
     def close(self) -> None:
@@ -133,13 +148,18 @@ def _alive(group: int) -> list[int]:
     return found
 
 
-def _become(arguments: Sequence[str], folder: str, errors: str) -> None:
+def _become(
+    arguments: Sequence[str], folder: str, streams: Sequence[str], environment: dict[str, str]
+) -> None:
     """In the child: a process group of its own, its own files, then the command."""
     os.setpgid(0, 0)
     os.chdir(folder)
-    for descriptor, path in ((0, os.devnull), (1, os.devnull), (2, errors)):
-        mode = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        os.dup2(os.open(path, mode, 0o600), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, path in enumerate(streams):
+        mode = os.O_WRONLY | os.O_APPEND if descriptor else os.O_RDONLY
+        os.dup2(os.open(path, mode), descriptor)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)  # the old one may have read ahead
     sys.argv = ["lethe", *arguments]
     from lethe.cli.main import main
 
@@ -154,7 +174,6 @@ def serve() -> None:
     print("ready now", flush=True)
     while line := sys.stdin.readline():
         request = json.loads(line)
-        Path(request["errors"]).touch()
         child = os.fork()
         if child == 0:
             _become(**request)

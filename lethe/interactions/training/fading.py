@@ -73,8 +73,8 @@ def span(timestamp: Longs) -> int:
 def worth_trying(half_lives: Iterable[float | None], days: int) -> tuple[float | None, ...]:
     """Those under which the oldest row of `days` halves once at the least, four times at the most.
 
-    A sixteenth of everybody is left: then the residual test can ask about everybody
-    (docs/verification-measured.md), and no search leads to a night that is INCONCLUSIVE because
+    A sixteenth of everybody is left: then the residual test can ask about nearly everybody
+    (docs/verification-measured.md), and few searches lead to a night that is INCONCLUSIVE because
     somebody old was erased. None, no fading, stays.
 
     >>> worth_trying((None, 15, 30, 60, 120), 100)

@@ -98,8 +98,8 @@ def judge(  # noqa: PLR0913
 
     Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
 
-    All are fitted cold on the same "train+validation" matrix. So is the champion: its stored
-    factors have learned from nearly all of tonight's test window and would win by that alone.
+    All are fitted cold on the same rows, "train+validation". So is the champion: its stored factors
+    have learned from nearly all of tonight's test window and would win by that alone.
 
     Raises:
         BadConfiguration: there is neither a winner nor a champion.

@@ -63,9 +63,9 @@ class Tuned:
 def search_space(
     name: str, params: Params, offered: tuple[float | None, ...]
 ) -> dict[str, Dimension]:
-    """A recipe's axes, and one of the half-lives if more than one is `offered`."""
+    """A recipe's axes, and one of the half-lives that are `offered`, unless nothing may fade."""
     space = dict(params.tuning.recipes[name])
-    if len(offered) > 1:
+    if offered != (None,):
         space[HALF_LIFE] = Dimension(kind="categorical", choices=offered)
     return space
 
@@ -124,10 +124,8 @@ def tune_recipe(  # noqa: PLR0913
     def score(learned: Learned) -> Evaluation:
         return window.evaluate(learned, users)
 
-    alone = {} if offered == (None,) or len(offered) > 1 else {HALF_LIFE: offered[0]}
-
     def fitted(values: Hyperparameters, progress: Progress | None = None) -> Learned:
-        return window.fit(Setting.of(name, {**alone, **values}, params.seed), progress)
+        return window.fit(Setting.of(name, values, params.seed), progress)
 
     def objective(values: Hyperparameters, report: Report) -> TrialScore:
         ran = 0
@@ -165,7 +163,7 @@ def tune_recipe(  # noqa: PLR0913
     return Tuned(
         recipe=name,
         study=study,
-        hyperparameters={**found.best_params, **alone},
+        hyperparameters=dict(found.best_params),
         value=value,
         trials=len(states),
         pruned=states.count("pruned"),
