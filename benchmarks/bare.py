@@ -177,9 +177,9 @@ def bare(root: Path, report: Path) -> None:
 def unfaded(root: Path) -> None:
     """Let no half-life be searched in a workspace: the script learns from weights as they are."""
     path = root / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    searched = next(line for line in text.splitlines() if "half_life_days: [null," in line)
-    path.write_text(text.replace(searched, "  half_life_days: []"), encoding="utf-8")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings["tuning"]["half_life_days"] = []
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def beside(root: Path, report: Path) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def shop(root: Path, rows: int, trials: int) -> None:
         [LETHE, "--workspace", str(root), "sample", *map(str, size)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    unfaded(root)
     replaced(root / "params.yaml", "  trials: 8 ", f"  trials: {trials} ")
+    unfaded(root)
 
 
 def replaced(path: Path, before: str, after: str) -> None:
