@@ -89,7 +89,7 @@ $(LENSKIT): $(STAMP) # with torch: gigabytes
 	$(PYTHON) -m venv --clear build/lenskit
 	$(LENSKIT) -m pip install -qq lenskit optuna
 
-bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/benchmarks.md; 20 minutes
+bench: $(PEERS)/installed ## Measure beside peers, the short forms, into docs/benchmarks.md; ten minutes
 	@$(BIN)/python benchmarks/night.py --short
 	@$(MEASURE) benchmarks.evaluation
 	@$(MEASURE) benchmarks.recommending --users 20000
