@@ -5,6 +5,7 @@ Each section's model stands beside the algorithm that it configures and receives
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -218,16 +219,7 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
     Raises:
         BadConfiguration: names the file, the key and the rule.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Once)  # noqa: S506
-    except BadConfiguration as error:
-        raise BadConfiguration(f"{path.name}, {error}") from None
-    except FileNotFoundError:
-        raise BadConfiguration(f"{path.name} is missing") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise BadConfiguration(f"{path.name} is not readable as YAML") from None
-    if not isinstance(document, dict):
-        raise BadConfiguration(f"{path.name} must hold a mapping of sections")
+    document = _document(path)
     for override in overrides:
         _override(document, override)
     try:
@@ -238,6 +230,29 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
             for fault in error.errors(include_url=False, include_input=False)
         )
         raise BadConfiguration(f"{path.name}: {'; '.join(faults)}") from None
+
+
+def space_override(path: Path) -> str:
+    """What a search-space file says, as an override: it holds what `tuning.recipes` is to hold.
+
+    Raises:
+        BadConfiguration: names the file and the rule. Axes are checked where the override is read.
+    """
+    return f"tuning.recipes={json.dumps(_document(path))}"
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _Once)  # noqa: S506
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path.name}, {error}") from None
+    except FileNotFoundError:
+        raise BadConfiguration(f"{path.name} is missing") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise BadConfiguration(f"{path.name} is not readable as YAML") from None
+    if not isinstance(document, dict):
+        raise BadConfiguration(f"{path.name} must hold a mapping of sections")
+    return document
 
 
 def _override(document: dict[str, Any], override: str) -> None:

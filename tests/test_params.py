@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import BadConfiguration
-from lethe.params import Params, as_flat, read_params
+from lethe.params import Params, as_flat, read_params, space_override
 from lethe.solutions.recipes import recipe
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +127,43 @@ def test_a_key_that_stands_twice_is_refused_and_not_read_as_the_last(tmp_path: P
     assert path.read_text() != text
     with pytest.raises(BadConfiguration, match=r"params\.yaml, line \d+: the key half_life_days"):
         read_params(path)
+
+
+def test_a_search_space_file_stands_for_the_recipes_and_a_set_after_it_still_counts(
+    tmp_path: Path,
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "als:\n  factors: {kind: int, low: 8, high: 24, log: true}\n"
+        "  alpha: {kind: float, low: 1, high: 2}\nlightfm: {}\n"
+    )
+    wider = "tuning.recipes.als.alpha={kind: float, low: 1, high: 9}"
+    found = read_params(PARAMS, [space_override(space), wider]).tuning.recipes
+    assert (found["als"]["factors"].high, found["als"]["alpha"].high) == (24, 9)
+    assert found["als"].keys() == {"factors", "alpha"}
+    assert found["lightfm"] == dict(recipe("lightfm").space)
+    assert list(found) == ["als", "lightfm"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- als", r"space\.yaml must hold a mapping"),
+        ("als: [", r"space\.yaml is not readable as YAML"),
+        ("als: {}\nals: {}", r"space\.yaml, line 2: the key als stands there again"),
+        ("als: {factros: {kind: int, low: 1, high: 2}}", "no hyper-parameter"),
+        ("{}", "at least one recipe"),
+    ],
+)
+def test_a_search_space_file_that_says_nothing_usable_is_refused(
+    text: str, told: str, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    with pytest.raises(BadConfiguration, match=r"space\.yaml is missing"):
+        space_override(space)
+    space.write_text(text)
+    with pytest.raises(BadConfiguration, match=told):
+        read_params(PARAMS, [space_override(space)])
 
 
 def test_what_learning_depends_on_moves_its_digest_and_nothing_else_does() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,15 +55,23 @@ def night(workspace: Workspace, if_asked: bool) -> dict[str, Any]:
 
 
 @click.command()
+@click.option(
+    "--space",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A YAML file of recipes and their search spaces, as below tuning.recipes in params.yaml.",
+)
 @_SET
 @_DATA
 @in_workspace
 def experiment(
-    workspace: Workspace, overrides: tuple[str, ...], data_version: str | None
+    workspace: Workspace, space: Path | None, overrides: tuple[str, ...], data_version: str | None
 ) -> dict[str, Any]:
     """Tune and compare recipes without ever promoting one."""
     from lethe.desk.experiments.experimenting import chosen
+    from lethe.params import space_override
 
+    if space is not None:
+        overrides = (space_override(space), *overrides)
     chosen(workspace, overrides, data_version)  # a slip is told before anything is started
     from flows.own_server import own_server
     from lethe.estate.process import importing

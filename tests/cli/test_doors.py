@@ -84,6 +84,7 @@ FAILURES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "an override that is none": (("experiment", "--set", "trials"), 2, "section.key=value"),
     "an override out of bounds": (("experiment", "--set", "tuning.trials=0"), 2, "tuning.trials"),
     "an override of nothing": (("experiment", "--set", "tuning.tirals=3"), 2, "tuning.tirals"),
+    "no such search space": (("experiment", "--space", "{root}/none.yaml"), 2, "none.yaml is miss"),
     "no such data version": (("experiment", "--data", "ffff"), 2, "0 data versions start with"),
     "parameters are there": (("init", "--params", "{params}"), 2, "has a params.yaml already"),
     "no such file": (("erase", "--file", "{root}/nobody.txt"), 2, "No such file"),

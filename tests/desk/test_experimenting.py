@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -16,7 +17,10 @@ from lethe.estate.process import settle
 from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.standing import Action
 from lethe.nights.frame import apart, under_way
+from lethe.nights.learning.window import Window
+from lethe.solutions.setting import Setting
 from lethe.stages import opening
+from tests.kills import Killed
 from tests.watched import Shop
 
 
@@ -41,6 +45,17 @@ def test_an_experiment_ranks_recipes_promotes_nothing_and_leaves_no_copy(shop: S
     assert leftovers(shop) == []
 
 
+def test_the_recipes_of_a_search_space_file_are_searched_and_no_other(
+    shop: Shop, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("als:\n  factors: {kind: categorical, choices: [8]}\n")
+    told = shop.lethe("--json", "experiment", "--space", str(space), "--set", "tuning.trials=1")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["best"]["als"] == {"factors": 8}
+    assert "lightfm" not in json.loads(told.stdout)["best"]
+
+
 def test_a_failed_experiment_leaves_no_copy_either(shop: Shop) -> None:
     # a learning rate at which every trial leaves the finite numbers
     wild = "tuning.recipes.lightfm.learning_rate={kind: categorical, choices: [1.0]}"
@@ -61,6 +76,32 @@ def test_a_copy_that_a_killed_experiment_left_goes_with_the_next_one(shop: Shop)
     experimenting.run(str(shop.root), ["tuning.trials=1"], None)
 
     assert leftovers(shop) == []
+
+
+def test_an_experiment_that_was_killed_goes_on_where_it_was_when_asked_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["tuning.trials=3", "seed=11"]
+    fits: list[int] = []
+    known = Window.fit
+
+    def fit(window: Window, chosen: Setting, progress: Any = None) -> Any:
+        if window.learns == "train":
+            fits.append(len(fits))
+            if len(fits) == 3:
+                raise Killed
+        return known(window, chosen, progress)
+
+    monkeypatch.setattr(Window, "fit", fit)
+    with pytest.raises(Killed):
+        experimenting.run(str(shop.root), asked, None)
+    found = experimenting.run(str(shop.root), asked, None)
+    shortened = opening.open_params(Workspace.find(shop.root)).tuning.shortened.get("lightfm")
+    # two trials, the one that was cut off, that one again: and what was finished is not done twice
+    assert len(fits) == 4 + bool(shortened)
+    again = experimenting.run(str(shop.root), asked, None)
+    assert again["best"] == found["best"]
+    assert len(fits) == 4 + 2 * bool(shortened)
 
 
 def test_one_experiment_runs_at_a_time_and_a_night_leaves_it_alone(shop: Shop) -> None:
