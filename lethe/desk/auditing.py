@@ -28,7 +28,7 @@ from lethe.nights.saying.events import say
 from lethe.reports.audit.page import render
 from lethe.solutions.factors import Manifest, Solution, read_solution
 from lethe.solutions.learned import Factors
-from lethe.solutions.recipes import recipe
+from lethe.solutions.setting import Setting
 from lethe.stages import opening
 
 
@@ -100,11 +100,10 @@ def _equations(manifest: Manifest) -> Equations | None:
 
 def _fit(manifest: Manifest) -> shadows.Fit:
     """The champion's own recipe, hyper-parameters and seed."""
-    chosen = recipe(manifest.recipe)
-    values = chosen.hyperparameters.model_validate(dict(manifest.hyperparameters))
+    champion = Setting.of(manifest.recipe, manifest.hyperparameters, manifest.seed)
 
     def fit(matrix: InteractionMatrix) -> Factors:
-        learned = chosen.fit(matrix, values, manifest.seed, None)
+        learned = champion.fit(matrix)
         if not isinstance(learned, Factors):
             raise BadConfiguration(f"recipe {manifest.recipe} learns no factors to attack")
         return learned

@@ -32,7 +32,7 @@ from lethe.solutions.environment import environment
 from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
 from lethe.solutions.learned import Factors
 from lethe.solutions.recipes import recipe
-from lethe.solutions.setting import HALF_LIFE
+from lethe.solutions.setting import HALF_LIFE, Setting
 from lethe.stages import opening, suspects
 
 
@@ -131,9 +131,8 @@ def _recorded_head(register: Register, position: int) -> str | None:
 
 
 def _replay(stored: Solution, matrix: InteractionMatrix) -> Mapping[str, str]:
-    chosen = recipe(stored.manifest.recipe)
-    values = chosen.hyperparameters.model_validate(dict(stored.manifest.hyperparameters))
-    learned = chosen.fit(matrix, values, stored.manifest.seed, None)
+    made = stored.manifest
+    learned = Setting.of(made.recipe, made.hyperparameters, made.seed).fit(matrix)
     return array_digests(learned) if isinstance(learned, Factors) else {}
 
 
