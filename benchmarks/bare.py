@@ -174,6 +174,14 @@ def bare(root: Path, report: Path) -> None:
     print(json.dumps({"seconds": seconds, "peak": peak, "tested": tested}))
 
 
+def unfaded(root: Path) -> None:
+    """Let no half-life be searched in a workspace: the script learns from weights as they are."""
+    path = root / "params.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings["tuning"]["half_life_days"] = []
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
 def beside(root: Path, report: Path) -> dict[str, Any]:
     """What `bare` prints, run in a process of its own with one BLAS thread."""
     done = subprocess.run(

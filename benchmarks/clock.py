@@ -11,8 +11,6 @@ from typing import Any
 SPACE = {"factors": (16, 128), "regularization": (10.0, 200.0), "alpha": (1.0, 10.0)}
 """Lethe's default space of ALS, for those who bring none."""
 ENDLESS = 100_000
-HALF_LIVES = (None, 7, 15, 30, 60, 120, 240, 480, 960)
-"""What docs/configuration.md names to whoever lets the search choose."""
 
 
 class Clock:

@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.clock import ENDLESS, HALF_LIVES, Clock, searched, suggested
+from benchmarks.clock import ENDLESS, Clock, searched, suggested
 from benchmarks.toolkits import lenskit, rectools
 
 
@@ -63,9 +63,9 @@ def lethe(clock: Clock) -> None:
     clock.write(refit)
 
 
-def fading(clock: Clock) -> None:
-    """The same search, which chooses half-lives too."""
-    clock.order["params"]["tuning"]["half_life_days"] = HALF_LIVES
+def unfaded(clock: Clock) -> None:
+    """The same search without half-lives."""
+    clock.order["params"]["tuning"]["half_life_days"] = []
     lethe(clock)
 
 
@@ -159,7 +159,7 @@ def irspack(clock: Clock) -> None:
 
 CONTENDERS: Mapping[str, Callable[[Clock], None]] = {
     "lethe": lethe,
-    "fading": fading,
+    "unfaded": unfaded,
     "optuna": optuna_over_implicit,
     "irspack": irspack,
     "rectools": rectools,

@@ -29,7 +29,6 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.clock import HALF_LIVES  # noqa: E402
 from benchmarks.datasets import at_hand, training_set  # noqa: E402
 from benchmarks.mutants import World, remembering  # noqa: E402
 from benchmarks.page import machine, put  # noqa: E402
@@ -40,9 +39,10 @@ from lethe.gate.proof.als.equations import LARGEST_RESIDUAL  # noqa: E402
 from lethe.gate.proof.als.objective import Objective  # noqa: E402
 from lethe.gate.proof.als.presence import APART, CONTROLS  # noqa: E402
 from lethe.gate.proof.verification import verify  # noqa: E402
-from lethe.interactions.training.fading import span, worth_trying  # noqa: E402
+from lethe.interactions.training.fading import span  # noqa: E402
 from lethe.interactions.training.matrix import InteractionMatrix  # noqa: E402
 from lethe.interactions.training.windows import TrainingSet  # noqa: E402
+from lethe.params import read_params  # noqa: E402
 from lethe.solutions.als import AlsHyperparameters  # noqa: E402
 
 PAGE = ROOT / "docs" / "verification-measured.md"
@@ -195,7 +195,8 @@ def planted_rows(name: str, data: TrainingSet, each: int) -> Iterator[list[str]]
 def searched_rows(name: str, data: TrainingSet) -> Iterator[list[str]]:
     """Whom layer 6 asks about under each half-life that a search may choose, by setting."""
     days = span(data.timestamp)
-    for half_life in worth_trying(HALF_LIVES, days):
+    ladder = read_params(ROOT / "params.yaml").half_lives(days)
+    for half_life in ladder:
         for changes in SETTINGS:
             one = Faded(data, half_life, RULE.model_copy(update=changes))
             usual = float(np.median(one.members.size))

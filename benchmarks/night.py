@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.bare import beside  # noqa: E402
+from benchmarks.bare import beside, unfaded  # noqa: E402
 from benchmarks.page import put  # noqa: E402
 
 STEPS = ("intake", "purge", "version", "split", "tune", "train", "record", "verify", "promote",
@@ -40,6 +40,7 @@ def night(data: Path, root: Path, short: bool) -> tuple[dict[str, Any], float, f
     example = ROOT / "examples" / "online-retail.params.yaml"
     subprocess.run([*command, "init", str(root), "--params", str(example)], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
+    unfaded(root)
     days = sorted((data / "online-retail").glob("*.csv.gz"))
     if short:
         params = root / "params.yaml"

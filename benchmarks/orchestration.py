@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.bare import beside
+from benchmarks.bare import beside, unfaded
 from benchmarks.page import machine, put
 from benchmarks.whose import DVC, FITS, MLFLOW, OPTUNA, PREFECT, PROOF, PURGE, REPORT, REST
 
@@ -62,6 +62,7 @@ def shop(root: Path, rows: int, trials: int) -> None:
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     replaced(root / "params.yaml", "  trials: 8 ", f"  trials: {trials} ")
+    unfaded(root)
 
 
 def replaced(path: Path, before: str, after: str) -> None:

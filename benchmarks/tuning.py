@@ -5,7 +5,7 @@
 
 Contenders, each in turn and in a process of its own (`benchmarks/contenders.py`): the search of a
 night, 10,000 trials at most, its space and first guess chosen on these sets, test too; the same
-with half-lives searched; Optuna over implicit's ALS as its tutorial has it, in Lethe's space, with
+without half-lives; Optuna over implicit's ALS as its tutorial has it, in Lethe's space, with
 implicit's 15 iterations and own evaluation; the same over RecTools and LensKit; irspack's
 `IALSRecommender.tune`, all its own. Peers are optional: `pip install --no-deps --target FOLDER
 irspack 'fastprogress<1.1' colorlog` and FOLDER in PYTHONPATH; RecTools needs another numpy and
@@ -60,7 +60,7 @@ HEAD = (
 )
 NAMES = {
     "lethe": "**Lethe**",
-    "fading": "**Lethe**, half-lives searched",
+    "unfaded": "Lethe without half-lives",
     "optuna": "Optuna over implicit",
     "irspack": "irspack",
     "rectools": "Optuna over RecTools",
@@ -69,7 +69,7 @@ NAMES = {
 NIGHTLY = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"}  # as in a night
 BLAS = {
     "lethe": NIGHTLY,
-    "fading": NIGHTLY,
+    "unfaded": NIGHTLY,
     "optuna": {"OPENBLAS_NUM_THREADS": "1"},  # implicit asks for it
     "rectools": {"OPENBLAS_NUM_THREADS": "1"},
     "lenskit": {"OPENBLAS_NUM_THREADS": "1", "LK_NUM_THREADS": str(THREADS)},
@@ -220,7 +220,7 @@ def rows(name: str, split: Split, runs: Mapping[str, list[Run]]) -> Iterator[str
 
 def pythons(given: Sequence[str]) -> dict[str, str]:
     """Who can run here, and by which interpreter."""
-    found = dict.fromkeys(("lethe", "fading", "optuna"), sys.executable)
+    found = dict.fromkeys(("lethe", "unfaded", "optuna"), sys.executable)
     if importlib.util.find_spec("irspack"):
         found["irspack"] = sys.executable
     named = dict(one.split("=", 1) for one in given)

@@ -76,7 +76,9 @@ class TuningRules(Section):
     """
 
     recipes: dict[str, dict[str, Dimension]]
-    half_life_days: tuple[Annotated[float, Field(ge=1, le=36_500)] | None, ...] = ()
+    half_life_days: tuple[Annotated[float, Field(ge=1, le=36_500)] | None, ...] = (
+        None, 7, 15, 30, 60, 120, 240, 480, 960,
+    )  # fmt: skip
     trials: int = Field(default=10, ge=1, le=10_000)
     minutes: float | None = Field(default=None, gt=0)
     sample_users: int = Field(default=1_000, ge=10)

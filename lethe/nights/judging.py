@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lethe.adapters.catalogue import Catalogue
-from lethe.adapters.packing.model_folder import around, as_written
-from lethe.durable import sha256_file, write_bytes
+from lethe.durable import write_bytes
 from lethe.errors import (
     ArtifactCorrupt,
     LetheError,
@@ -21,19 +17,11 @@ from lethe.estate.keys import open_signing_key, trusted_keys
 from lethe.estate.workspace import Workspace
 from lethe.gate.promotion import Candidate, Promoted, Recovered, promote, recover
 from lethe.gate.proof.certificate import Certificate, check, issue
-from lethe.gate.proof.retained import rebuild
-from lethe.gate.proof.verification import Case, Report, Verdict, verify
-from lethe.interactions.rights.register import Register
-from lethe.interactions.rights.standing import GENESIS
-from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.gate.proof.verification import Report, Verdict, verify
+from lethe.nights.cases import case_of, digests, recorded_head
 from lethe.nights.desk import Desk
-from lethe.nights.memory import last_night
-from lethe.solutions.environment import environment
-from lethe.solutions.factors import Solution, array_digests, artifact_digest, read_solution
-from lethe.solutions.learned import Factors
-from lethe.solutions.recipes import recipe
-from lethe.solutions.setting import HALF_LIFE, Setting
-from lethe.stages import opening, suspects
+from lethe.solutions.factors import read_solution
+from lethe.stages import opening
 
 
 def record(desk: Desk, run: str, night: str, folder: Path, description: str) -> int:
@@ -66,74 +54,7 @@ def examine(desk: Desk, version: int) -> Report:
         PromotionRefused: its names are of a former generation.
     """
     desk.refuse_former_names(version)
-    folder = desk.fetch(version)
-    stored = read_solution(folder)
-    manifest = stored.manifest
-    head, today = desk.register.check_chain(), desk.register.standing()
-    at_training = desk.register.standing(upto=manifest.register_position)
-    barred = at_training.excluded
-    place = desk.workspace.temporary / "retained"
-    shutil.rmtree(place, ignore_errors=True)
-    data = opening.open_data(desk.workspace)
-    # The same version, should somebody have been erased from it since.
-    digest = Catalogue(desk.workspace.catalogue).today(manifest.data_version)
-    opening.check_out(data, digest, place, desk.keys)
-    retained = rebuild(
-        place,
-        lambda user: desk.keys.stone(user) in barred,
-        manifest.definition,
-    )
-    canaries = opening.open_canaries(desk.workspace, desk.keys).pseudonyms()
-    found = suspects.gather(desk.workspace, data, desk.keys, at_training, manifest, place, retained)
-    waiting = sum(
-        state.open and state.entry.tombstone in at_training.canaries
-        for state in desk.register.canaries()
-    )
-    return verify(
-        Case(
-            artifact_digest=artifact_digest(around(folder)),
-            stored=stored,
-            files=_digests(folder),
-            beside=as_written(around(folder)),
-            retained=retained.matrix,
-            tombstones=desk.tombstones(stored),
-            forbidden=today.excluded - today.canaries_since(manifest.register_position),
-            head_position=head.position,
-            head_digest=head.digest,
-            recorded_head=_recorded_head(desk.register, manifest.register_position),
-            data_version=manifest.data_version,
-            environment=environment(),
-            replay=lambda matrix: _replay(stored, matrix),
-            suspects=found,
-            canaries=tuple(
-                row for row, name in enumerate(retained.matrix.users) if name in canaries
-            ),
-            layers=recipe(manifest.recipe).layers,
-            untested=max(0, waiting - (found["canary"].shape[0] if "canary" in found else 0)),
-        )
-    )
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Relative name -> SHA-256, of every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _recorded_head(register: Register, position: int) -> str | None:
-    if position == 0:
-        return GENESIS.digest
-    entries = register.entries(since=position - 1, upto=position)
-    return entries[0].digest if entries else None
-
-
-def _replay(stored: Solution, matrix: InteractionMatrix) -> Mapping[str, str]:
-    made = stored.manifest
-    learned = Setting.of(made.recipe, made.hyperparameters, made.seed).fit(matrix)
-    return array_digests(learned) if isinstance(learned, Factors) else {}
+    return verify(case_of(desk, desk.fetch(version)))
 
 
 def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) -> Certificate:
@@ -143,7 +64,7 @@ def certify(desk: Desk, version: int, report: Report, keep_equal: bool = False) 
     must not promote a second time on another one.
     """
     folder = desk.workspace.temporary / f"version-{version}" / "model"
-    certificate = issue(report, _digests(folder), opening.now(), open_signing_key(desk.workspace))
+    certificate = issue(report, digests(folder), opening.now(), open_signing_key(desk.workspace))
     earlier = read_certificate(desk.workspace, version) if keep_equal else None
     if earlier is not None and _stated(earlier) == _stated(certificate):
         certificate = earlier
@@ -178,7 +99,7 @@ def proved_elsewhere(desk: Desk, version: int, report: Report) -> Certificate | 
     if earlier is None or earlier.verdict != Verdict.VERIFIED or not report.only_elsewhere:
         return None
     certified = (earlier.artifact_digest, earlier.data_version, earlier.predicate["matrix_digest"])
-    known = _recorded_head(desk.register, earlier.register_position) == earlier.register_head
+    known = recorded_head(desk.register, earlier.register_position) == earlier.register_head
     same = certified == (report.artifact_digest, report.data_version, report.matrix_digest)
     return earlier if known and same else None
 
@@ -202,14 +123,6 @@ def read_certificate(workspace: Workspace, version: int) -> Certificate | None:
     if not path.is_file():
         return None
     return check(path.read_bytes(), trusted_keys(workspace))
-
-
-def turn_down(desk: Desk, version: int) -> None:
-    """A refused version whose half-life a search chose: another will be chosen the next night."""
-    definition = read_solution(desk.fetch(version)).manifest.definition
-    days = definition.get(HALF_LIFE)
-    if days is not None and desk.params.training.half_life_days is None:
-        last_night.turn_down(desk.workspace, float(days))
 
 
 def promote_version(

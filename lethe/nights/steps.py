@@ -17,7 +17,7 @@ from lethe.errors import FilesRefused, LetheError, VerificationRefused
 from lethe.estate.canaries.roll import Plan
 from lethe.gate.proof.verification import Verdict
 from lethe.interactions.rights.standing import Head
-from lethe.nights import judging, telling
+from lethe.nights import cases, judging, telling
 from lethe.nights.desk import Desk
 from lethe.nights.forgetting import suppressing
 from lethe.nights.forgetting.testifying import retired
@@ -176,6 +176,7 @@ def train(night: Night, version: Mapping[str, Any], tuned: list[Tuned]) -> Train
         str(version["digest"]),
         (head.position, head.digest),
         judging.champion_manifest(desk),
+        lambda folder: cases.rehearse(desk, folder),
     )
     say("train", made.headline, {"recipe": made.recipe, "value": made.metrics[made.metric]})
     return made
@@ -228,7 +229,6 @@ def verify(night: Night, number: int) -> dict[str, Any]:
     facts = {"digest": certificate.digest, **certificate.predicate, "clouds": report.clouds()}
     night.note(examined={"version": number, "facts": facts})
     if report.verdict is not Verdict.VERIFIED:
-        judging.turn_down(desk, number)
         raise VerificationRefused(f"version {number} is {report.verdict.value}", report.reasons)
     return facts
 
@@ -265,7 +265,8 @@ def remember(night: Night, told: Mapping[str, Any]) -> None:
     if tuned:
         tuning.forget_studies(room, [entry.study for entry in tuned], keep)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    last_night.remember(room, night.params(), told["promotion"]["version"], best)
+    version, too_short = told["promotion"]["version"], told["trained"].too_short
+    last_night.remember(room, night.params(), version, best, too_short)
     put_down(night, told)
 
 

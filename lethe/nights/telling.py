@@ -122,7 +122,8 @@ def _trial(recipe: str, trial: TrialRecord) -> dict[str, Any]:
 
 
 def _judged(trained: Trained) -> dict[str, Any]:
-    told = {name: list(getattr(trained, name)) for name in _TUPLES}
+    told: dict[str, Any] = {name: list(getattr(trained, name)) for name in _TUPLES}
+    told["turned_down"] = trained.turned_down
     return {"accepted": trained.accepted, "searched": trained.searched, **told}
 
 
@@ -147,6 +148,8 @@ def _summary(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
         lines.append("the champion's recipe and hyper-parameters were trained anew instead")
     if (facts["quality"] or {}).get("searched") is False:
         lines.append("nothing new but requests: the champion's setting was trained anew")
+    if turned_down := (facts["quality"] or {}).get("turned_down"):
+        lines.append(turned_down)
     if night["version"] is not None and night["outcome"] != "promoted":
         recipe = (facts["winner"] or {}).get("recipe", "unknown recipe")
         lines.append(f"not promoted: version {night['version']} ({recipe})")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from lethe.durable import sha256_json
+from lethe.interactions.training.fading import nearest
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Learned, Progress
 from lethe.solutions.recipes import recipe
@@ -46,6 +48,15 @@ class Setting:
         """What a person is shown: the hyper-parameters, and HALF_LIFE where weights fade."""
         fades = {} if self.half_life_days is None else {HALF_LIFE: self.half_life_days}
         return {**self.hyperparameters, **fades}
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256: equal for equal settings alone."""
+        return sha256_json(asdict(self))
+
+    def fading(self, offered: tuple[float | None, ...]) -> Setting:
+        """The same with the nearest half-life that is `offered`: see `fading.nearest`."""
+        return replace(self, half_life_days=nearest(self.half_life_days, offered))
 
     def fit(self, matrix: InteractionMatrix, progress: Progress | None = None) -> Learned:
         """A cold fit on `matrix`, whose weights have faded already.

@@ -19,6 +19,7 @@ SMALL: dict[str, Any] = {
         "trials": 4,
         "sample_users": 40,
         "report_every": 1,
+        "half_life_days": [],
         "study": {"random_trials": 2, "pruning_after_trials": 2, "pruning_after_steps": 1},
         "recipes": {
             "als": {

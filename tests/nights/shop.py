@@ -44,6 +44,7 @@ tuning:
   trials: 2
   sample_users: 100
   report_every: 10
+  half_life_days: []
   recipes:
 {ALS_SPACE}    lightfm:
       components: {{kind: categorical, choices: [8]}}

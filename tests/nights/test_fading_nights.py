@@ -74,49 +74,73 @@ def test_a_half_life_is_tried_by_an_experiment_and_changes_nothing(night: dict[s
     assert {row["name"] for row in night["tried"]["leaderboard"]} >= {"als", "popular"}
 
 
+GUEST = "guest-who-came-once-Zq77"
+
+
 @pytest.fixture(scope="module")
 def chosen(first_night: Saved) -> dict[str, Any]:
-    """Weights must fade in 15 days; too few iterations for a proof, then enough of them."""
+    """Weights must fade in 8 days, and a guest who looked once, at first, asks to be erased."""
     place = first_night.restore()
     als_alone(place)
     path = place.root / "params.yaml"
     settings = yaml.safe_load(path.read_text())
-    settings["tuning"] |= {"half_life_days": [15], "trials": 1}
-    enough = settings["tuning"]["recipes"]["als"]["iterations"]
-    settings["tuning"]["recipes"]["als"]["iterations"] = {"kind": "categorical", "choices": [2]}
+    settings["tuning"] |= {"half_life_days": [8], "trials": 1}
+    settings["training"]["event_weights"] = {"view": 0.1}
     path.write_text(yaml.safe_dump(settings))
-    place.ask("erase", shop.ERASED)
-    place.run("night", exits=1)
-    refused = {"told": place.told(), "night": read_json(place.state / "last-night.json")}
-    refused["champion"] = place.alias("champion")
-    settings["tuning"]["recipes"]["als"]["iterations"] = enough
-    path.write_text(yaml.safe_dump(settings))
+    (place.landing / "guest.csv").write_text(
+        f"USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE\n{GUEST},item-000,{shop.MARCH},view\n"
+    )
     place.run("night")
+    faded = {"told": place.told(), "manifest": place.manifest(2)}
+    shop.export(place.landing / "2025-03-31.csv.gz", shop.bought(30, 1, 1.0, seed=2))
+    place.ask("erase", GUEST)
+    said = place.run("night")
+    version = place.versions()[-1]
     return {
-        "refused": refused,
+        "faded": faded,
+        "said": said,
         "told": place.told(),
-        "manifest": place.manifest(place.versions()[-1]),
+        "manifest": place.manifest(version),
         "night": read_json(place.state / "last-night.json"),
-        "page": place.mlflow(
+        "requests": place.json("requests")["requests"],
+        "page": (place.state / "reports" / f"version-{version}.html").read_text(),
+        "params": place.mlflow(
             "SELECT p.value FROM params p JOIN runs r ON r.run_uuid = p.run_uuid "
             "WHERE p.key = 'best.half_life_days' ORDER BY r.start_time"
         ),
     }
 
 
-def test_a_refused_night_keeps_the_champion_and_the_next_one_fades_less(
+def test_weights_that_fade_are_promoted_where_everybody_could_be_asked_about(
     chosen: dict[str, Any],
 ) -> None:
-    refused = chosen["refused"]
-    assert refused["champion"] == 1
-    assert refused["told"]["certificate"]["verdict"] != "VERIFIED"
-    assert refused["told"]["winner"]["hyperparameters"]["half_life_days"] == 15.0
-    assert refused["night"]["too_short"] == 15.0
-    assert chosen["told"]["certificate"]["verdict"] == "VERIFIED"
+    faded = chosen["faded"]
+    assert faded["told"]["certificate"]["verdict"] == "VERIFIED"
+    assert faded["manifest"]["definition"]["half_life_days"] == 8.0
+    assert faded["told"]["quality"]["turned_down"] == ""
+
+
+def test_an_erasure_of_somebody_too_faint_is_promoted_the_same_night_without_fading(
+    chosen: dict[str, Any],
+) -> None:
+    """And the certificate claims the residual test: nobody was let off."""
+    told = chosen["told"]
+    assert told["night"]["outcome"] == "promoted"
+    assert told["certificate"]["verdict"] == "VERIFIED"
+    assert "residual test" in told["certificate"]["claim"]
+    assert "1 erased" in layer(told, "contribution")["value"]
     assert "half_life_days" not in chosen["manifest"]["definition"]
-    assert "half_life_days" not in chosen["told"]["winner"]["hyperparameters"]
-    assert "too_short" not in chosen["night"]
+    assert "half_life_days" not in told["winner"]["hyperparameters"]
+    assert [one["state"] for one in chosen["requests"]] == ["closed"]
+
+
+def test_a_half_life_that_was_turned_down_is_told_and_not_offered_in_the_next_night(
+    chosen: dict[str, Any],
+) -> None:
+    assert "a half-life of 8 days was turned down" in chosen["said"]
+    assert "half-life of 8 days was turned down" in chosen["page"]
+    assert chosen["night"]["too_short"] == 8.0
 
 
 def test_mlflow_tells_of_each_night_how_its_weights_fade(chosen: dict[str, Any]) -> None:
-    assert [value for (value,) in chosen["page"]][1:] == ["15.0", "None"]
+    assert [value for (value,) in chosen["params"]][1:] == ["8.0", "None"]

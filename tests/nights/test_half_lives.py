@@ -223,29 +223,117 @@ def test_no_recipe_has_a_hyper_parameter_of_that_name(name: str) -> None:
     assert HALF_LIFE not in recipe(name).hyperparameters.model_fields
 
 
-def test_a_half_life_that_was_turned_down_is_used_by_no_one_until_a_promotion(
+def half_life_at(folder: Path) -> float | None:
+    days = read_solution(folder).manifest.definition.get(HALF_LIFE)
+    return None if days is None else float(days)
+
+
+class Rehearsal:
+    """Turns down every half-life up to `least`, and remembers what it was asked about."""
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+        self.asked: list[float | None] = []
+
+    def __call__(self, folder: Path) -> bool:
+        self.asked.append(half_life_at(folder))
+        days = self.asked[-1]
+        return days is None or days > self.least
+
+
+@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize(
+    ("begins", "least", "asked", "used", "too_short"),
+    [
+        (12.0, 0.0, [12.0], 12.0, None),
+        (12.0, 12.0, [12.0, 25.0], 25.0, 12.0),
+        (12.0, 25.0, [12.0, 25.0], None, 25.0),
+        (25.0, 25.0, [25.0], None, 25.0),
+        (None, 99.0, [], None, None),
+    ],
+)
+def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_next_longer_half_life(
+    searched: bool,
+    begins: float | None,
+    least: float,
+    asked: list[float | None],
+    used: float | None,
+    too_short: float | None,
+    workspace: Workspace,
+) -> None:
+    """Without fading there is nothing longer, and the verifier alone answers."""
+    rehearse = Rehearsal(least)
+    tuned, champion = (
+        ([best_of(begins)], None) if searched else ([], manifest_of(workspace, begins))
+    )
+    made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
+    assert rehearse.asked == asked
+    assert (made.half_life_days, made.too_short) == (used, too_short)
+    assert bool(made.turned_down) is (too_short is not None)
+    stored = read_solution(Path(made.folder)).manifest
+    assert half_life_at(Path(made.folder)) == used
+    assert stored.matrix_digest == matrix(workspace, used).digest
+    assert stored.hyperparameters | VALUES == stored.hyperparameters
+    judged = judge(
+        workspace.training, fading(*OFFERED), {"als": {**VALUES, HALF_LIFE: used}}, "als", None
+    )
+    if searched:
+        assert made.metrics == judged.evaluation.means
+
+
+def test_what_a_person_fixed_is_not_rehearsed(workspace: Workspace) -> None:
+    rehearse = Rehearsal(99.0)
+    chosen = fading(*OFFERED, fixed=12.0)
+    made = train(workspace, chosen, [best_of(12.0)], DATA, HEAD, None, rehearse)
+    assert (made.half_life_days, rehearse.asked) == (12.0, [])
+
+
+def test_what_was_scored_already_is_not_fitted_again(
+    workspace: Workspace, fitted: list[str]
+) -> None:
+    other = Tuned(
+        "lightfm", "a study", {"components": 4, "epochs": 1, HALF_LIFE: 12.0}, 0.1, 4, 0, 0
+    )
+    tuned = [best_of(12.0), other]
+    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(12.0))
+    judged = {days: matrix(workspace, days, "train+validation").digest for days in OFFERED}
+    whole = {days: matrix(workspace, days).digest for days in OFFERED}
+    assert fitted == [judged[12.0], judged[12.0], whole[12.0], judged[25.0], whole[25.0]]
+
+
+def test_where_the_champions_setting_is_taken_instead_it_is_rehearsed_as_well(
+    workspace: Workspace,
+) -> None:
+    """The winner is poor, so its own half-life is not what is turned down."""
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(12.0)
+    poor = {"components": 2, "epochs": 1, "learning_rate": 0.001, HALF_LIFE: None}
+    tuned = [Tuned("lightfm", "a study", poor, 0.3, 4, 0, 0)]
+    made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
+    assert made.set_aside
+    assert rehearse.asked == [12.0, 25.0]
+    assert (made.half_life_days, made.too_short) == (25.0, 12.0)
+
+
+def test_a_half_life_that_was_turned_down_is_offered_to_nobody_in_the_next_night(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     chosen, room = fading(*OFFERED), Workspace(tmp_path)
     write_training(room.training)
-    champion = manifest_of(workspace, 12.0)
-    assert last_night.too_short(room) is None
-    last_night.turn_down(room, 12.0)
-    made = train(room, chosen, [], DATA, HEAD, champion)
-    assert made.half_life_days == 25.0
-    too_short = last_night.too_short(room)
-    training = room.training
-    trials: list[TrialRecord] = []
-    tune_recipe(
-        tmp_path / "o.db", training, "a" * 64, "als", chosen, {HALF_LIFE: 12.0},
-        lambda _, trial: trials.append(trial), too_short,
-    )  # fmt: skip
-    assert {trial.params[HALF_LIFE] for trial in trials} == {None, 25.0}
-
-    last_night.turn_down(room, 25.0)
-    assert train(room, chosen, [], DATA, HEAD, champion).half_life_days is None
     room.interactions.mkdir(parents=True)
     sealed = {"shards": {}, "register_position": 1, "register_head": "c" * 64, "taken": []}
     write_json(room.interactions / "manifest.json", sealed)
-    last_night.remember(room, chosen, 2, {})
+    assert last_night.too_short(room) is None
+    last_night.remember(room, chosen, 2, {}, 12.0)
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(0.0)
+    assert train(room, chosen, [], DATA, HEAD, champion, rehearse).half_life_days == 25.0
+    assert rehearse.asked == [25.0]
+    trials: list[TrialRecord] = []
+    tune_recipe(
+        tmp_path / "o.db", room.training, "a" * 64, "als", chosen, {HALF_LIFE: 12.0},
+        lambda _, trial: trials.append(trial), last_night.too_short(room),
+    )  # fmt: skip
+    assert {trial.params[HALF_LIFE] for trial in trials} == {None, 25.0}
+    last_night.remember(
+        room, chosen, 3, {}, train(room, chosen, [], DATA, HEAD, champion).too_short
+    )
     assert last_night.too_short(room) is None

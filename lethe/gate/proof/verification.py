@@ -20,7 +20,16 @@ from lethe.gate.proof.case import Case
 from lethe.gate.proof.layers import manifest_layer, replay, structure
 from lethe.gate.proof.report import EQUATIONS, Finding, LayerResult, Report, Verdict
 
-__all__ = ["Case", "Finding", "LayerResult", "Report", "Verdict", "algebra_layers", "verify"]
+__all__ = [
+    "Case",
+    "Finding",
+    "LayerResult",
+    "Report",
+    "Verdict",
+    "algebra_layers",
+    "sees_everybody",
+    "verify",
+]
 
 
 def verify(case: Case) -> Report:
@@ -72,3 +81,14 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
             at.sides.scale if fades else None,
         ),
     )
+
+
+def sees_everybody(case: Case) -> bool:
+    """Whether layers 4 to 6 answer, and about each suspect: nobody is too faint to be asked about.
+
+    True for a recipe that has no equations to check. What the layers find is not asked.
+
+    Raises:
+        ArtifactCorrupt: as `algebra_layers`.
+    """
+    return all(layer.conclusive and not layer.faint for layer in algebra_layers(case))

@@ -2,12 +2,14 @@
 
 That is the winner of tonight's searches, or else the champion's own recipe, hyper-parameters and
 seed: a search without luck does not keep in service whoever asked to be erased, and where nothing
-but requests of rights came since the last search, nothing is searched.
+but requests of rights came since the last search, nothing is searched. Where a search chose how
+weights fade, the candidate is rehearsed: if the residual test could not ask about everybody who
+must not be there, the next longer half-life takes its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.quality import LeaderboardRow, QualityJudgement, leaderboard
-from lethe.interactions.training.fading import nearest, span
+from lethe.interactions.training.fading import span
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights.learning.tuning import Hyperparameters, Tuned
 from lethe.nights.learning.window import Window
@@ -38,7 +40,7 @@ class Trained:
     `leaderboard` and `comparisons` are plain values for the report; `accepted` and `reasons` the
     quality rule's answer. `set_aside` is empty, or why tonight's winner was not taken: then all
     else is said of the champion's setting, trained anew. So it is if not `searched`: then there
-    was no other.
+    was no other. `too_short` is the longest half-life that a rehearsal turned down, None if none.
     """
 
     recipe: str
@@ -56,11 +58,22 @@ class Trained:
     set_aside: tuple[str, ...] = ()
     searched: bool = True
     half_life_days: float | None = None
+    too_short: float | None = None
 
     @property
     def setting(self) -> Setting:
         """What was trained, whole."""
         return Setting(self.recipe, self.hyperparameters, self.seed, self.half_life_days)
+
+    @property
+    def turned_down(self) -> str:
+        """What a person is told of a half-life that was turned down, or nothing."""
+        if self.too_short is None:
+            return ""
+        return (
+            f"a half-life of {self.too_short:g} days was turned down, since not everybody who must "
+            "not be there could have been asked about"
+        )
 
     @property
     def headline(self) -> str:
@@ -93,10 +106,13 @@ def judge(  # noqa: PLR0913
     winner: str | None,
     champion: Manifest | None,
     too_short: float | None = None,
+    known: dict[str, Evaluation] | None = None,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
     Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
+    Winner and champion use no half-life that was `too_short`, if a search chose theirs. What was
+    scored already is in `known`, by the digest of its setting, and what is scored is added.
 
     All are fitted cold on the same rows, "train+validation". So is the champion: its stored factors
     have learned from nearly all of tonight's test window and would win by that alone.
@@ -108,12 +124,18 @@ def judge(  # noqa: PLR0913
     """
     if winner is None and champion is None:
         raise BadConfiguration("no recipe was tuned, and there is no champion")
-    window = Window.read(training, "test")
+    window, known = Window.read(training, "test"), {} if known is None else known
+    offered = params.half_lives(window.span_days, too_short)
 
     def scored(setting: Setting) -> Evaluation:
-        return window.evaluate(window.fit(setting))
+        name = setting.digest
+        if name not in known:
+            known[name] = window.evaluate(window.fit(setting))
+        return known[name]
 
     settings = {name: Setting.of(name, values, params.seed) for name, values in best.items()}
+    if winner is not None:
+        settings[winner] = settings[winner].fading(offered)
     scores = {} if winner is None else {winner: scored(settings[winner])}
     contenders = {name: setting for name, setting in settings.items() if name != winner}
     contenders |= {
@@ -128,7 +150,7 @@ def judge(  # noqa: PLR0913
             continue
     baselines = {name: scores[name] for name in scores if RECIPES[name].baseline}
     if champion is not None:
-        setting = champions(champion, params.half_lives(window.span_days, too_short))
+        setting = champions(champion, offered)
         same = winner is not None and setting == settings[winner]
         scores[CHAMPION] = scores[winner] if winner and same else scored(setting)
     beside, leading = scores.get(CHAMPION), scores[winner or CHAMPION]
@@ -143,8 +165,9 @@ def judge(  # noqa: PLR0913
 
 def champions(champion: Manifest, offered: tuple[float | None, ...]) -> Setting:
     """The champion's setting, with the nearest to its half-life that tonight may be used."""
-    days = nearest(champion.definition.get(HALF_LIFE), offered)
-    return Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days)
+    days = champion.definition.get(HALF_LIFE)
+    made = Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days)
+    return made.fading(offered)
 
 
 def train(  # noqa: PLR0913
@@ -154,25 +177,54 @@ def train(  # noqa: PLR0913
     data_version: str,
     register_head: tuple[int, str],
     champion: Manifest | None,
+    rehearse: Callable[[Path], bool] = lambda _: True,
 ) -> Trained:
     """Judge the winner on the test window, refit it cold on everything, and write its files.
 
     The winner is the recipe that was best on the validation window: the test window only judges.
-    Where it is set aside, or nothing was tuned, the champion's setting is refitted instead.
+    Where it is set aside, or nothing was tuned, the champion's setting is refitted instead. A
+    candidate whose half-life a search chose and that does not pass `rehearse` (given its folder)
+    makes room for the same with the next longer one; without fading there is nothing to rehearse.
 
     Raises:
         BadConfiguration: nothing was tuned, and there is no champion.
         RecipeFailed: the fit failed.
     """
+    too_short, turned_down = last_night.too_short(workspace), None
+    known: dict[str, Evaluation] = {}
+    while True:
+        made = _attempt(
+            workspace, params, tuned, data_version, register_head, champion, too_short, known
+        )
+        days = made.half_life_days
+        if days is None or params.training.half_life_days is not None:
+            break
+        if rehearse(Path(made.folder)):
+            break
+        too_short = turned_down = days
+    return replace(made, too_short=turned_down)
+
+
+def _attempt(  # noqa: PLR0913
+    workspace: Workspace,
+    params: Params,
+    tuned: list[Tuned],
+    data_version: str,
+    register_head: tuple[int, str],
+    champion: Manifest | None,
+    too_short: float | None,
+    known: dict[str, Evaluation],
+) -> Trained:
     first = max(tuned, key=lambda entry: entry.value, default=None)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    winner, too_short = first.recipe if first else None, last_night.too_short(workspace)
-    judged = judge(workspace.training, params, best, winner, champion, too_short)
+    winner = first.recipe if first else None
+    judged = judge(workspace.training, params, best, winner, champion, too_short, known)
     data = TrainingSet.read(workspace.training)
+    offered = params.half_lives(span(data.timestamp), too_short)
     if champion is not None and (first is None or judged.set_aside):
-        chosen = champions(champion, params.half_lives(span(data.timestamp), too_short))
+        chosen = champions(champion, offered)
     elif first is not None:
-        chosen = Setting.of(first.recipe, first.hyperparameters, params.seed)
+        chosen = Setting.of(first.recipe, first.hyperparameters, params.seed).fading(offered)
     folder = workspace.candidates / chosen.recipe
     solution = refit(data, params, chosen, data_version, register_head)
     write_solution(folder, solution)

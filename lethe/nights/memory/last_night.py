@@ -1,7 +1,7 @@
 """What the last promoted night worked on, so that unchanged work is not done again.
 
 One file: what the champion was made from, on what grounds it was searched for, what the searches
-found best, and which half-life was turned down since.
+found best, and which half-life was turned down.
 """
 
 from __future__ import annotations
@@ -60,24 +60,23 @@ def rely_on_search(workspace: Workspace) -> None:
     write_json(workspace.last_night, {**_read(workspace), "searched": None})
 
 
-def turn_down(workspace: Workspace, half_life_days: float) -> None:
-    """A version with this half-life was not verified: until a promotion none is offered as short.
-
-    Whoever asked to be erased and was too faint to be asked about waits one night, not for ever.
-    """
-    write_json(workspace.last_night, {**_read(workspace), "too_short": half_life_days})
-
-
 def too_short(workspace: Workspace) -> float | None:
-    """The half-life that was turned down since the last promotion, or None."""
+    """The longest half-life that the last promoted night turned down, or None."""
     found = _read(workspace).get("too_short")
     return None if found is None else float(found)
 
 
 def remember(
-    workspace: Workspace, params: Params, champion: int, best: Mapping[str, Mapping[str, Any]]
+    workspace: Workspace,
+    params: Params,
+    champion: int,
+    best: Mapping[str, Mapping[str, Any]],
+    too_short: float | None = None,
 ) -> None:
-    """Note what a new champion was made from and, by recipe, what was best; none leaves it."""
+    """Note what a new champion was made from and, by recipe, what was best; none leaves it.
+
+    The next night is offered longer half-lives than one that was `too_short`, and only the next.
+    """
     facts = {
         "key": key(workspace, params),
         "champion": champion,
@@ -85,6 +84,8 @@ def remember(
         or _read(workspace).get("best", {}),
         "searched": grounds(workspace, params),
     }
+    if too_short is not None:
+        facts["too_short"] = too_short
     write_json(workspace.last_night, facts)
 
 

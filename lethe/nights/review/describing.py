@@ -140,6 +140,11 @@ def _best_curve(facts: Mapping[str, Any], trained: Trained | None) -> list[tuple
 
 
 def _quality(trained: Trained) -> str:
+    told = trained.turned_down
+    return _judged(trained) + (f"\n\n{told[0].upper()}{told[1:]}." if told else "")
+
+
+def _judged(trained: Trained) -> str:
     if trained.set_aside:
         return (
             f"Tonight's best was set aside: {'; '.join(trained.set_aside)}. Trained anew instead, "

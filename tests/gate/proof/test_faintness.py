@@ -20,7 +20,7 @@ from lethe.gate.proof.als.contribution import People
 from lethe.gate.proof.als.faintness import LARGEST_ERROR, least_size, negligible, noise, settled
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.report import Control, Report, Verdict
-from lethe.gate.proof.verification import verify
+from lethe.gate.proof.verification import sees_everybody, verify
 from tests.gate.proof.test_mutants import RULE
 from tests.solutions.histories import history
 
@@ -70,6 +70,31 @@ def test_the_residual_test_is_claimed_only_where_everybody_could_be_asked_about(
     assert layer.power.endswith(" were too faint to be asked about")
     if expected is Verdict.INCONCLUSIVE:
         assert layer.advice.startswith("a longer half-life")
+
+
+@pytest.mark.parametrize(
+    ("left", "left_in", "expected"),
+    [(NOTICED, False, True), (NOTICED, True, True), (0.1, False, False), (GREY, False, False),
+     (NOTHING, False, False)],
+)  # fmt: skip
+def test_a_rehearsal_asks_only_whether_everybody_could_be_asked_about(
+    left: float, left_in: bool, expected: bool
+) -> None:
+    """Who is let off for adding nothing would be VERIFIED, without the claim: turned down too."""
+    one = world(left)
+    assert sees_everybody(one.case(one.hiding(one.erased) if left_in else one.honest)) is expected
+
+
+def test_a_rehearsal_of_a_fit_that_does_not_answer_is_not_passed() -> None:
+    one = world(NOTICED)
+    restless = World(one.before, one.erased, RULE.model_copy(update={"iterations": 2}))
+    assert not sees_everybody(restless.case(restless.honest))
+
+
+def test_a_recipe_without_equations_has_nothing_to_rehearse() -> None:
+    one = world(NOTHING).case(world(NOTHING).honest)
+    manifest = one.stored.manifest.model_copy(update={"recipe": "lightfm"})
+    assert sees_everybody(replace(one, stored=replace(one.stored, manifest=manifest)))
 
 
 def test_somebody_who_is_found_is_a_finding_beside_others_who_are_too_faint() -> None:
