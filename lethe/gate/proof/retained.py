@@ -1,8 +1,8 @@
 """The verifier's own reading of a data version: the retained matrix, built a second time.
 
 `lethe.interactions.training.snapshot` defines the matrix and builds it for the trainer. This file
-builds it again from the same words and shares none of that code: grouping is done by Arrow on
-strings instead of by numpy on codes, people are barred by their tombstones instead of by a list of
+builds it again from the same words and shares none of that code: grouping is done by Arrow's hash
+tables instead of by numpy's sorting, people are barred by their tombstones instead of by a list of
 pseudonyms, and nothing is read that the trainer wrote. What the two share is the array format,
 `InteractionMatrix`.
 """
@@ -10,7 +10,7 @@ pseudonyms, and nothing is read that the trainer wrote. What the two share is th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import isqrt
 from pathlib import Path
@@ -56,8 +56,9 @@ def rebuild(
     """
     if missing := sum(name not in definition for name in _RULES):
         raise ArtifactCorrupt(f"{missing} rules of the matrix were not recorded with the version")
-    events = _allowed(_events(folder, definition), is_barred)
-    events = _weighted(events, definition)
+    met = {"user": _Met(lambda user: not is_barred(user)), "item": _Met(lambda _: True)}
+    weighted = (_weighted(shard, definition) for shard in _shards(folder, definition))
+    events = pa.concat_tables(_numbered(shard, met) for shard in weighted)
     pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
     pairs = _frequent(pairs, "item", int(definition["minimum_item_users"]))
     pairs = _frequent(pairs, "user", int(definition["minimum_user_items"]))
@@ -71,12 +72,16 @@ def rebuild(
         day = _newest_day(events["timestamp"])
         events = _faded(events, day, definition)
         pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
-    pairs = pairs.sort_by([("user", "ascending"), ("item", "ascending")])
-    users, items = (tuple(sorted(set(pairs[name].to_pylist()))) for name in ("user", "item"))
+    del events
+    left = {
+        name: sorted(pc.unique(pairs[name]).to_pylist(), key=met[name].names.__getitem__)
+        for name in ("user", "item")
+    }
+    users, items = (tuple(met[name].names[k] for k in left[name]) for name in ("user", "item"))
     matrix = InteractionMatrix(
         users=users,
         items=items,
-        csr=_cells(pairs, users, items, float(definition["maximum_weight"])),
+        csr=_cells(pairs, left["user"], left["item"], float(definition["maximum_weight"])),
         item_features=_features(folder / "items.parquet", "item", items, definition),
         user_features=_features(folder / "users.parquet", "user", users, definition),
     )
@@ -100,21 +105,45 @@ def histories(
         ArtifactCorrupt: the folder holds no shards, a page fails its checksum, or weights fade
             and no day is given.
     """
-    shards = _shards(folder, definition)
-    found = [_allowed(shard, lambda user: not is_wanted(user)) for shard in shards]
-    events = _weighted(pa.concat_tables(found), definition)
+    events = pa.concat_tables(
+        _weighted(_of(shard, is_wanted), definition) for shard in _shards(folder, definition)
+    )
     if definition.get("half_life_days") is not None:
         if day is None:
             raise ArtifactCorrupt("weights fade, and from which day was not told")
         events = _faded(events, day, definition)
     events = events.filter(pc.is_in(events["item"], value_set=pa.array(items, pa.string())))
     pairs = events.group_by(["user", "item"]).aggregate([("millionths", "sum")])
-    users = tuple(sorted(set(pairs["user"].to_pylist())))
+    users = sorted(set(pairs["user"].to_pylist()))
     return _cells(pairs, users, items, float(definition["maximum_weight"]))
 
 
-def _events(folder: Path, definition: Mapping[str, Any]) -> pa.Table:
-    return pa.concat_tables(_shards(folder, definition))
+class _Met:
+    """Ids by the order in which they were met: each that is admitted gets the next number."""
+
+    def __init__(self, admits: Callable[[str], bool]) -> None:
+        self.names: list[str] = []
+        self._admits = admits
+        self._numbers: dict[str, int | None] = {}
+
+    def numbers(self, ids: pa.ChunkedArray) -> pa.Array:
+        """The number of each id, int32; null for those who are not admitted."""
+        coded = ids.combine_chunks().dictionary_encode()
+        for name in set(coded.dictionary.to_pylist()) - self._numbers.keys():
+            admitted = self._admits(name)
+            self._numbers[name] = len(self.names) if admitted else None
+            self.names += [name] * admitted
+        numbers = [self._numbers[name] for name in coded.dictionary.to_pylist()]
+        return pc.take(pa.array(numbers, pa.int32()), coded.indices)
+
+
+def _numbered(events: pa.Table, met: Mapping[str, _Met]) -> pa.Table:
+    """The events of whoever is admitted, their ids in numbers."""
+    for name in ("user", "item"):
+        numbers = met[name].numbers(events[name])
+        events = events.set_column(events.column_names.index(name), name, numbers)
+        events = events.filter(pc.is_valid(numbers))
+    return events
 
 
 def _shards(folder: Path, definition: Mapping[str, Any]) -> Iterator[pa.Table]:
@@ -130,9 +159,9 @@ def _shards(folder: Path, definition: Mapping[str, Any]) -> Iterator[pa.Table]:
         raise ArtifactCorrupt("a shard of the data version is not readable") from None
 
 
-def _allowed(events: pa.Table, is_barred: Callable[[str], bool]) -> pa.Table:
-    allowed = [user for user in pc.unique(events["user"]).to_pylist() if not is_barred(user)]
-    return events.filter(pc.is_in(events["user"], value_set=pa.array(allowed, pa.string())))
+def _of(events: pa.Table, is_wanted: Callable[[str], bool]) -> pa.Table:
+    wanted = [user for user in pc.unique(events["user"]).to_pylist() if is_wanted(user)]
+    return events.filter(pc.is_in(events["user"], value_set=pa.array(wanted, pa.string())))
 
 
 def _weighted(events: pa.Table, definition: Mapping[str, Any]) -> pa.Table:
@@ -142,14 +171,12 @@ def _weighted(events: pa.Table, definition: Mapping[str, Any]) -> pa.Table:
             pc.fill_null(pc.greater_equal(events["event_value"], float(minimum)), False)
         )
     weights: Mapping[str, float] = definition["event_weights"]
-    by_type = {
-        name: round(float(weights.get(name, 1.0)) * _MILLION)
-        for name in pc.unique(events["event_type"]).to_pylist()
-    }
-    millionths = pa.array(
-        [by_type[name] for name in events["event_type"].to_pylist()], type=pa.int64()
-    )
+    kinds = pc.unique(events["event_type"])
+    worth = [round(float(weights.get(name, 1.0)) * _MILLION) for name in kinds.to_pylist()]
+    kind = pc.index_in(events["event_type"], value_set=kinds)
+    millionths = pc.take(pa.array(worth, pa.int64()), kind)
     events = events.append_column("millionths", millionths)
+    events = events.drop_columns(["event_type", "event_value"])
     return events.filter(pc.greater(events["millionths"], 0))
 
 
@@ -206,15 +233,16 @@ def _frequent(pairs: pa.Table, column: str, minimum: int) -> pa.Table:
 
 
 def _cells(
-    pairs: pa.Table, users: tuple[str, ...], items: tuple[str, ...], cap: float
+    pairs: pa.Table, users: Sequence[Any], items: Sequence[Any], cap: float
 ) -> sparse.csr_matrix:
-    limit = round(cap * _MILLION)
-    values = [min(total, limit) / _MILLION for total in pairs["millionths_sum"].to_pylist()]
-    rows = pc.index_in(pairs["user"], value_set=pa.array(users, pa.string())).to_numpy()
-    columns = pc.index_in(pairs["item"], value_set=pa.array(items, pa.string())).to_numpy()
+    """Capped sums of pairs, by where their user stands in `users` and their item in `items`."""
+    held = pc.min_element_wise(pairs["millionths_sum"], round(cap * _MILLION)).to_numpy()
+    rows, columns = (
+        pc.index_in(pairs[name], value_set=pa.array(names, pairs[name].type)).to_numpy()
+        for name, names in (("user", users), ("item", items))
+    )
     matrix = sparse.coo_matrix(
-        (np.array(values, dtype=np.float64).astype(np.float32), (rows, columns)),
-        shape=(len(users), len(items)),
+        ((held / _MILLION).astype(np.float32), (rows, columns)), shape=(len(users), len(items))
     ).tocsr()
     matrix.sort_indices()
     return matrix
