@@ -8,7 +8,8 @@ the night's private folder, for the contribution layer alone.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,26 +40,33 @@ def gather(  # noqa: PLR0913
     `standing` is that of the register position the version was trained at. `trained_on` is its
     data version, checked out.
     """
+    stone = cache(keys.stone)  # a person has events in many shards, and may be asked about twice
 
     def one_of(people: Set[str]) -> Callable[[str], bool]:
-        return lambda user: keys.stone(user) in people
+        return lambda user: stone(user) in people
 
-    def read(folder: Path, people: Set[str]) -> Any:
-        return histories(
-            folder, one_of(people), retained.matrix.items, manifest.definition, retained.day
-        )
+    def read(folder: Path, asked: Mapping[str, Set[str]]) -> dict[str, Any]:
+        rules, day = manifest.definition, retained.day
+        return {
+            name: histories(folder, one_of(people), retained.matrix.items, rules, day)
+            for name, people in asked.items()
+            if people
+        }
 
-    found = {
-        "objecting": read(trained_on, standing.objecting - standing.erased),
-        "restricted": read(trained_on, standing.restricted - standing.objecting - standing.erased),
-    }
+    found = read(
+        trained_on,
+        {
+            "objecting": standing.objecting - standing.erased,
+            "restricted": standing.restricted - standing.objecting - standing.erased,
+        },
+    )
     older = superseded(Catalogue(workspace.catalogue).list(), data.held(), standing, manifest)
     if older is not None:
         place = workspace.temporary / "superseded"
         shutil.rmtree(place, ignore_errors=True)
         opening.check_out(data, older.digest, place, keys)
-        found["erased"] = read(place, standing.erased - standing.canaries)
-        found["canary"] = read(place, standing.canaries)
+        erased = {"erased": standing.erased - standing.canaries, "canary": standing.canaries}
+        found |= read(place, erased)
         shutil.rmtree(place)
     return {name: rows for name, rows in found.items() if rows.shape[0]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,30 @@ def test_once_the_older_version_is_destroyed_nobody_erased_is_left_to_test(scene
 
 def test_without_requests_nobody_is_suspected(scene: Any) -> None:
     assert gathered(scene, standing()) == {}
+
+
+def test_a_name_is_put_under_its_stone_once_and_nothing_is_read_for_a_group_of_nobody(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody has events in many shards: at ten million rows the stones alone took minutes."""
+    asked: Counter[str] = Counter()
+    read: list[Path] = []
+    slow, reading = Keys.stone, histories
+
+    def counted(keys: Keys, name: str) -> str:
+        asked[name] += 1
+        return slow(keys, name)
+
+    def listened(folder: Path, *rest: Any) -> Any:
+        read.append(folder)
+        return reading(folder, *rest)
+
+    monkeypatch.setattr(Keys, "stone", counted)
+    monkeypatch.setattr("lethe.stages.suspects.histories", listened)
+    found = gathered(scene, standing(erased=(0, 1), restricted=(3,)))
+    assert set(found) == {"erased", "restricted"}
+    assert set(asked.values()) == {1}
+    assert [folder.name for folder in read] == ["new", "superseded"]
 
 
 def test_the_newest_version_from_before_the_last_erasure_is_read() -> None:
