@@ -1,8 +1,8 @@
 """From a request of erasure to a verified promotion: the whole night, step by step.
 
-    python -m benchmarks.forgetting [ROWS ...] [--trials N] [--erased N]
-                                    (1,000,000 rows, 8 trials, 10 people)
-    python -m benchmarks.forgetting 10000000 --trials 2 --first FOLDER
+    python -m benchmarks.forgetting [ROWS ...] [--trials N] [--erased N] [--only RECIPE]
+                                    (1,000,000 rows, 8 trials, 10 people, every recipe)
+    python -m benchmarks.forgetting 10000000 --trials 1 --only als --first FOLDER
                                     the first night alone; again with the same to measure the rest
 
 On a generated shop a first night promotes a version. Then people ask to be erased, and the clock
@@ -109,12 +109,12 @@ def exact(root: Path) -> float:
     return time.perf_counter() - began
 
 
-def begun(root: Path, rows: int, trials: int, erased: int) -> bool:
+def begun(root: Path, rows: int, trials: int, erased: int, only: str | None) -> bool:
     """A first night in a new workspace, and what it told beside it; False if that is there."""
     told = root.with_suffix(".json")
     if told.is_file():
         return False
-    shop(root, rows, trials)
+    shop(root, rows, trials, only)
     people, load = some_people(root, erased), os.getloadavg()[0]
     first, memory, _ = lethe(root, "night")
     told.write_text(json.dumps({"people": people, "first": [first, memory, load]}))
@@ -173,13 +173,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", type=int, default=[1_000_000])
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--erased", type=int, default=10)
+    parser.add_argument("--only")
     parser.add_argument("--first", type=Path)
     asked = parser.parse_args()
     load, found = os.getloadavg()[0], list[Forgotten]()
     for rows in asked.rows:
         with tempfile.TemporaryDirectory() as place:
             root = asked.first or Path(place) / "shop"
-            if begun(root, rows, asked.trials, asked.erased) and asked.first:
+            if begun(root, rows, asked.trials, asked.erased, asked.only) and asked.first:
                 return
             found.append(measured(root))
     text = table(found, load)

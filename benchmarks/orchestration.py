@@ -25,6 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import yaml
+
 from benchmarks.bare import beside, unfaded
 from benchmarks.page import machine, put
 from benchmarks.whose import DVC, FITS, MLFLOW, OPTUNA, PREFECT, PROOF, PURGE, REPORT, REST
@@ -51,8 +53,11 @@ class Measured:
     facts: Mapping[str, Any]
 
 
-def shop(root: Path, rows: int, trials: int) -> None:
-    """A workspace with a generated shop of about `rows` interactions landed."""
+def shop(root: Path, rows: int, trials: int, only: str | None = None) -> None:
+    """A workspace with a generated shop of about `rows` interactions landed.
+
+    With `only` no other recipe than that is searched.
+    """
     subprocess.run([LETHE, "init", str(root)], check=True, stdout=subprocess.DEVNULL)
     users = max(50, rows // ROWS_A_SHOPPER)
     items = min(max(20, int(users / SHOPPERS_AN_ITEM)), MOST_ITEMS)
@@ -61,8 +66,14 @@ def shop(root: Path, rows: int, trials: int) -> None:
         [LETHE, "--workspace", str(root), "sample", *map(str, size)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    replaced(root / "params.yaml", "  trials: 8 ", f"  trials: {trials} ")
-    unfaded(root)
+    path = root / "params.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    recipes = settings["tuning"]["recipes"]
+    settings["tuning"] |= {
+        "trials": trials,
+        "recipes": {name: recipes[name] for name in recipes if only in {None, name}},
+    }
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def replaced(path: Path, before: str, after: str) -> None:
@@ -73,7 +84,8 @@ def replaced(path: Path, before: str, after: str) -> None:
 
 
 def measured(root: Path) -> Measured:
-    """One night in the workspace, and the bare script after it."""
+    """One night in the workspace, and the bare script after it; weights fade in neither."""
+    unfaded(root)
     # A stage's command here also leaves the stage's seconds.
     replaced(root / "dvc.yaml", "python -m lethe.stages", f"bash {root.parent / 'stage.sh'}")
     stages, spent = root.parent / "stages.txt", root.parent / "spent.json"
