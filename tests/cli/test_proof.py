@@ -15,7 +15,7 @@ from lethe.desk import rolling_back
 from lethe.durable import read_json
 from lethe.gate.proof import layers
 from lethe.gate.proof.certificate import new_signing_key, public_pem
-from lethe.nights import judging
+from lethe.nights import cases
 from tests.cli.door import Door, Ended
 from tests.watched import Shop
 
@@ -144,7 +144,7 @@ def other_machine(monkeypatch: pytest.MonkeyPatch, _folder: Path) -> None:
 def other_fits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Other libraries, and with them other last digits."""
     other_machine(monkeypatch, folder)
-    monkeypatch.setattr(judging, "array_digests", lambda *_: {"user_factors": "0" * 64})
+    monkeypatch.setattr(cases, "array_digests", lambda *_: {"user_factors": "0" * 64})
     monkeypatch.setattr(layers, "array_digests", lambda *_: {"user_factors": "1" * 64})
 
 
