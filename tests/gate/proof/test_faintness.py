@@ -20,7 +20,7 @@ from lethe.gate.proof.als.contribution import People
 from lethe.gate.proof.als.faintness import LARGEST_ERROR, least_size, negligible, noise, settled
 from lethe.gate.proof.als.objective import Objective
 from lethe.gate.proof.report import Control, Report, Verdict
-from lethe.gate.proof.verification import sees_everybody, verify
+from lethe.gate.proof.verification import algebra_layers, sees_everybody, verify
 from tests.gate.proof.test_mutants import RULE
 from tests.solutions.histories import history
 
@@ -88,7 +88,9 @@ def test_a_rehearsal_asks_only_whether_everybody_could_be_asked_about(
 def test_a_rehearsal_of_a_fit_that_does_not_answer_is_not_passed() -> None:
     one = world(NOTICED)
     restless = World(one.before, one.erased, RULE.model_copy(update={"iterations": 2}))
-    assert not sees_everybody(restless.case(restless.honest))
+    alone = replace(restless.case(restless.honest), suspects={})
+    assert [layer.faint for layer in algebra_layers(alone)] == [0, 0, 0]
+    assert not sees_everybody(alone)
 
 
 def test_a_recipe_without_equations_has_nothing_to_rehearse() -> None:
