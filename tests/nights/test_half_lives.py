@@ -229,40 +229,38 @@ def half_life_at(folder: Path) -> float | None:
 
 
 class Rehearsal:
-    """Turns down every half-life up to `least`, and remembers what it was asked about."""
+    """Answers always the same, and remembers what it was asked about."""
 
-    def __init__(self, least: float) -> None:
-        self.least = least
+    def __init__(self, passes: bool) -> None:
+        self.passes = passes
         self.asked: list[float | None] = []
 
     def __call__(self, folder: Path) -> bool:
         self.asked.append(half_life_at(folder))
-        days = self.asked[-1]
-        return days is None or days > self.least
+        return self.passes
 
 
 @pytest.mark.parametrize("searched", [True, False])
 @pytest.mark.parametrize(
-    ("begins", "least", "asked", "used", "too_short"),
+    ("begins", "passes", "asked", "used", "too_short"),
     [
-        (12.0, 0.0, [12.0], 12.0, None),
-        (12.0, 12.0, [12.0, 25.0], 25.0, 12.0),
-        (12.0, 25.0, [12.0, 25.0], None, 25.0),
-        (25.0, 25.0, [25.0], None, 25.0),
-        (None, 99.0, [], None, None),
+        (12.0, True, [12.0], 12.0, None),
+        (12.0, False, [12.0], None, 12.0),
+        (25.0, False, [25.0], None, 25.0),
+        (None, False, [], None, None),
     ],
 )
-def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_next_longer_half_life(
+def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_same_without_fading(
     searched: bool,
     begins: float | None,
-    least: float,
+    passes: bool,
     asked: list[float | None],
     used: float | None,
     too_short: float | None,
     workspace: Workspace,
 ) -> None:
-    """Without fading there is nothing longer, and the verifier alone answers."""
-    rehearse = Rehearsal(least)
+    """Once, and without fading the verifier alone answers."""
+    rehearse = Rehearsal(passes)
     tuned, champion = (
         ([best_of(begins)], None) if searched else ([], manifest_of(workspace, begins))
     )
@@ -274,15 +272,23 @@ def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_next_long
     assert half_life_at(Path(made.folder)) == used
     assert stored.matrix_digest == matrix(workspace, used).digest
     assert stored.hyperparameters | VALUES == stored.hyperparameters
-    judged = judge(
-        workspace.training, fading(*OFFERED), {"als": {**VALUES, HALF_LIFE: used}}, "als", None
-    )
+    values = {"als": {**VALUES, HALF_LIFE: used}}
+    judged = judge(workspace.training, fading(*OFFERED), values, "als", None)
     if searched:
         assert made.metrics == judged.evaluation.means
 
 
+def test_nothing_fades_after_a_rehearsal_even_where_no_fading_is_not_offered(
+    workspace: Workspace,
+) -> None:
+    made = train(
+        workspace, fading(12.0, 25.0), [best_of(12.0)], DATA, HEAD, None, Rehearsal(passes=False)
+    )
+    assert (made.half_life_days, made.too_short) == (None, 12.0)
+
+
 def test_what_a_person_fixed_is_not_rehearsed(workspace: Workspace) -> None:
-    rehearse = Rehearsal(99.0)
+    rehearse = Rehearsal(passes=False)
     chosen = fading(*OFFERED, fixed=12.0)
     made = train(workspace, chosen, [best_of(12.0)], DATA, HEAD, None, rehearse)
     assert (made.half_life_days, rehearse.asked) == (12.0, [])
@@ -291,27 +297,25 @@ def test_what_a_person_fixed_is_not_rehearsed(workspace: Workspace) -> None:
 def test_what_was_scored_already_is_not_fitted_again(
     workspace: Workspace, fitted: list[str]
 ) -> None:
-    other = Tuned(
-        "lightfm", "a study", {"components": 4, "epochs": 1, HALF_LIFE: 12.0}, 0.1, 4, 0, 0
-    )
-    tuned = [best_of(12.0), other]
-    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(12.0))
+    values = {"components": 4, "epochs": 1, HALF_LIFE: 12.0}
+    tuned = [best_of(12.0), Tuned("lightfm", "a study", values, 0.1, 4, 0, 0)]
+    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(passes=False))
     judged = {days: matrix(workspace, days, "train+validation").digest for days in OFFERED}
     whole = {days: matrix(workspace, days).digest for days in OFFERED}
-    assert fitted == [judged[12.0], judged[12.0], whole[12.0], judged[25.0], whole[25.0]]
+    assert fitted == [judged[12.0], judged[12.0], whole[12.0], judged[None], whole[None]]
 
 
 def test_where_the_champions_setting_is_taken_instead_it_is_rehearsed_as_well(
     workspace: Workspace,
 ) -> None:
     """The winner is poor, so its own half-life is not what is turned down."""
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(12.0)
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=False)
     poor = {"components": 2, "epochs": 1, "learning_rate": 0.001, HALF_LIFE: None}
     tuned = [Tuned("lightfm", "a study", poor, 0.3, 4, 0, 0)]
     made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
     assert made.set_aside
-    assert rehearse.asked == [12.0, 25.0]
-    assert (made.half_life_days, made.too_short) == (25.0, 12.0)
+    assert rehearse.asked == [12.0]
+    assert (made.half_life_days, made.too_short) == (None, 12.0)
 
 
 def test_a_half_life_that_was_turned_down_is_offered_to_nobody_in_the_next_night(
@@ -324,7 +328,7 @@ def test_a_half_life_that_was_turned_down_is_offered_to_nobody_in_the_next_night
     write_json(room.interactions / "manifest.json", sealed)
     assert last_night.too_short(room) is None
     last_night.remember(room, chosen, 2, {}, 12.0)
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(0.0)
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=True)
     assert train(room, chosen, [], DATA, HEAD, champion, rehearse).half_life_days == 25.0
     assert rehearse.asked == [25.0]
     trials: list[TrialRecord] = []

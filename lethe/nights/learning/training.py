@@ -4,7 +4,7 @@ That is the winner of tonight's searches, or else the champion's own recipe, hyp
 seed: a search without luck does not keep in service whoever asked to be erased, and where nothing
 but requests of rights came since the last search, nothing is searched. Where a search chose how
 weights fade, the candidate is rehearsed: if the residual test could not ask about everybody who
-must not be there, the next longer half-life takes its place.
+must not be there, the same without fading takes its place.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Trained:
     `leaderboard` and `comparisons` are plain values for the report; `accepted` and `reasons` the
     quality rule's answer. `set_aside` is empty, or why tonight's winner was not taken: then all
     else is said of the champion's setting, trained anew. So it is if not `searched`: then there
-    was no other. `too_short` is the longest half-life that a rehearsal turned down, None if none.
+    was no other. `too_short` is the half-life that a rehearsal turned down, None if none was.
     """
 
     recipe: str
@@ -105,14 +105,15 @@ def judge(  # noqa: PLR0913
     best: Mapping[str, Hyperparameters],
     winner: str | None,
     champion: Manifest | None,
-    too_short: float | None = None,
+    offered: tuple[float | None, ...] | None = None,
     known: dict[str, Evaluation] | None = None,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
     Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
-    Winner and champion use no half-life that was `too_short`, if a search chose theirs. What was
-    scored already is in `known`, by the digest of its setting, and what is scored is added.
+    Winner and champion use the nearest half-life that is `offered`, by default all that `params`
+    offers. What was scored already is in `known`, by the digest of its setting, and what is scored
+    is added.
 
     All are fitted cold on the same rows, "train+validation". So is the champion: its stored factors
     have learned from nearly all of tonight's test window and would win by that alone.
@@ -125,7 +126,8 @@ def judge(  # noqa: PLR0913
     if winner is None and champion is None:
         raise BadConfiguration("no recipe was tuned, and there is no champion")
     window, known = Window.read(training, "test"), {} if known is None else known
-    offered = params.half_lives(window.span_days, too_short)
+    if offered is None:
+        offered = params.half_lives(window.span_days)
 
     def scored(setting: Setting) -> Evaluation:
         name = setting.digest
@@ -182,27 +184,27 @@ def train(  # noqa: PLR0913
     """Judge the winner on the test window, refit it cold on everything, and write its files.
 
     The winner is the recipe that was best on the validation window: the test window only judges.
-    Where it is set aside, or nothing was tuned, the champion's setting is refitted instead. A
-    candidate whose half-life a search chose and that does not pass `rehearse` (given its folder)
-    makes room for the same with the next longer one; without fading there is nothing to rehearse.
+    Where it is set aside, or nothing was tuned, the champion's setting is refitted instead. If a
+    search chose its half-life and it does not pass `rehearse` (given its folder), all is judged and
+    refitted once more without fading, where there is nothing to rehearse.
 
     Raises:
         BadConfiguration: nothing was tuned, and there is no champion.
         RecipeFailed: the fit failed.
     """
-    too_short, turned_down = last_night.too_short(workspace), None
     known: dict[str, Evaluation] = {}
-    while True:
-        made = _attempt(
-            workspace, params, tuned, data_version, register_head, champion, too_short, known
+
+    def attempt(offered: tuple[float | None, ...]) -> Trained:
+        return _attempt(
+            workspace, params, tuned, data_version, register_head, champion, offered, known
         )
-        days = made.half_life_days
-        if days is None or params.training.half_life_days is not None:
-            break
-        if rehearse(Path(made.folder)):
-            break
-        too_short = turned_down = days
-    return replace(made, too_short=turned_down)
+
+    days = span(TrainingSet.read(workspace.training).timestamp)
+    made = attempt(params.half_lives(days, last_night.too_short(workspace)))
+    fixed = params.training.half_life_days is not None
+    if fixed or made.half_life_days is None or rehearse(Path(made.folder)):
+        return made
+    return replace(attempt((None,)), too_short=made.half_life_days)
 
 
 def _attempt(  # noqa: PLR0913
@@ -212,15 +214,14 @@ def _attempt(  # noqa: PLR0913
     data_version: str,
     register_head: tuple[int, str],
     champion: Manifest | None,
-    too_short: float | None,
+    offered: tuple[float | None, ...],
     known: dict[str, Evaluation],
 ) -> Trained:
     first = max(tuned, key=lambda entry: entry.value, default=None)
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
     winner = first.recipe if first else None
-    judged = judge(workspace.training, params, best, winner, champion, too_short, known)
+    judged = judge(workspace.training, params, best, winner, champion, offered, known)
     data = TrainingSet.read(workspace.training)
-    offered = params.half_lives(span(data.timestamp), too_short)
     if champion is not None and (first is None or judged.set_aside):
         chosen = champions(champion, offered)
     elif first is not None:

@@ -61,7 +61,7 @@ def rely_on_search(workspace: Workspace) -> None:
 
 
 def too_short(workspace: Workspace) -> float | None:
-    """The longest half-life that the last promoted night turned down, or None."""
+    """The half-life that the last promoted night turned down, or None."""
     found = _read(workspace).get("too_short")
     return None if found is None else float(found)
 
