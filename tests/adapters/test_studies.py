@@ -38,7 +38,7 @@ def hill(params: Mapping[str, ParamValue], report: Report) -> TrialScore:
 
 
 def search(storage: Path, objective: Any = hill, **changes: Any) -> StudyResult:
-    settings: dict[str, Any] = {"trials": 11, "minutes": None, "seed": 7, "first": None}
+    settings: dict[str, Any] = {"trials": 11, "minutes": None, "seed": 7, "first": ()}
     return studies.tune(storage, "als-1", SPACE, objective, **(settings | changes))
 
 
@@ -63,7 +63,7 @@ def test_a_study_returns_the_best_of_its_trials_and_tells_each_once(
         trials=6,
         minutes=None,
         seed=3,
-        first={"x": 1.0, "n": 8, "loss": "warp"},
+        first=[{"x": 1.0, "n": 8, "loss": "warp"}],
         on_trial=lambda record: heard.append(record.number),
     )
     assert heard == [0, 1, 2, 3, 4, 5]
@@ -115,7 +115,7 @@ def test_one_failing_trial_is_isolated_and_named_without_its_message(
         return TrialScore(number(params["x"]))
 
     result = tuner.tune(
-        tmp_path / "o.db", "s", SPACE, fails_once, trials=4, minutes=None, seed=1, first=None
+        tmp_path / "o.db", "s", SPACE, fails_once, trials=4, minutes=None, seed=1, first=()
     )
     assert [t.state for t in result.trials] == ["complete", "failed", "complete", "complete"]
     assert result.trials[1].failure == "ValueError"
@@ -128,7 +128,7 @@ def test_a_study_in_which_every_trial_fails_is_an_error_with_the_reasons(
         raise BadInput("the matrix is empty")
 
     with pytest.raises(RecipeFailed, match=r"all 3 trials failed \(BadInput: the matrix is empty"):
-        tuner.tune(tmp_path / "o.db", "s", SPACE, fails, trials=3, minutes=None, seed=1, first=None)
+        tuner.tune(tmp_path / "o.db", "s", SPACE, fails, trials=3, minutes=None, seed=1, first=())
 
 
 def test_the_same_seed_gives_the_same_study_and_another_seed_another(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_study_and_another_seed_another(tmp_path: P
 def test_a_study_killed_in_a_trial_ends_as_an_undisturbed_one(
     tmp_path: Path, killed_at: int
 ) -> None:
-    first = {"x": 2.0, "loss": "bpr"}
+    first = [{"x": 2.0, "loss": "bpr"}, {"x": 3.0}]
     undisturbed = search(tmp_path / "a.db", first=first)
     calls: list[int] = []
 
@@ -185,7 +185,9 @@ def test_the_minutes_end_a_study_and_count_over_a_resumption(tmp_path: Path) -> 
 
 
 def test_last_nights_best_is_tried_only_as_far_as_the_space_admits_it(tmp_path: Path) -> None:
-    result = search(tmp_path / "o.db", trials=1, first={"x": 99.0, "n": 5, "gone": 1, "loss": "?"})
+    result = search(
+        tmp_path / "o.db", trials=1, first=[{"x": 99.0, "n": 5, "gone": 1, "loss": "?"}]
+    )
     assert result.trials[0].params["n"] == 5
     assert -4.0 <= number(result.trials[0].params["x"]) <= 4.0
 

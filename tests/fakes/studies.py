@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lethe.adapters.studies import Objective, ParamValue, StudyResult, TrialRecord
@@ -28,14 +28,15 @@ class FakeStudies:
         trials: int,
         minutes: float | None,
         seed: int,
-        first: Mapping[str, ParamValue] | None = None,
+        first: Sequence[Mapping[str, ParamValue]] = (),
         on_trial: Callable[[TrialRecord], None] | None = None,
     ) -> StudyResult:
         done = self.kept.setdefault((storage, name), [])
         while len(done) < trials:
             params = _draw(space, random.Random(f"{seed}-{len(done)}"))  # noqa: S311 - no secret
-            if first and not done:
-                params |= {key: first[key] for key in first if key in space}
+            if len(done) < len(first):
+                guess = first[len(done)]
+                params |= {key: guess[key] for key in guess if key in space}
             done.append(_try(len(done), params, objective))
         for record in done:
             if on_trial:

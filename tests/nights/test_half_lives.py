@@ -118,6 +118,21 @@ def test_a_search_begins_with_the_shortest_and_another_night_with_the_nearest_to
         assert trials[0].params[HALF_LIFE] == began
 
 
+def test_the_first_guess_is_tried_under_each_half_life_so_that_no_search_is_worse_for_them(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    guess = {"factors": 12, "regularization": 2.0, "iterations": 3, HALF_LIFE: 12.0}
+    found, trials = searched(workspace, tmp_path, fading(*OFFERED), guess)
+    guesses = trials[: len(OFFERED)]
+    assert {trial.params[HALF_LIFE] for trial in guesses} == set(OFFERED)
+    assert len({tuple(sorted({**t.params, HALF_LIFE: 0}.items())) for t in guesses}) == 1
+    (tmp_path / "without").mkdir()
+    _, alone = searched(workspace, tmp_path / "without", fading(trials=1), guess)
+    plain = next(trial for trial in guesses if trial.params[HALF_LIFE] is None)
+    assert plain.value == alone[0].value
+    assert found.value >= plain.value
+
+
 @pytest.mark.parametrize(
     ("chosen", "used"),
     [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
     trials: int,
     minutes: float | None,
     seed: int,
-    first: Mapping[str, ParamValue] | None = None,
+    first: Sequence[Mapping[str, ParamValue]] = (),
     on_trial: Callable[[TrialRecord], None] | None = None,
     rules: StudyRules | None = None,
     clock: Clock = time.monotonic,
@@ -70,9 +70,10 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
     `objective(params, report)` returns a TrialScore; `report(step, value)` records a point of the
     curve and ends the trial where the pruner says so (the objective lets that exception pass). An
     exception of the objective fails its trial and no other (StoreUnavailable stops the study).
-    `first` is tried first, as far as the space still admits it. `on_trial` hears of every finished
-    trial in order, after a resumption of the earlier ones again, so it must be idempotent. Another
-    space needs another name. `storage` is a SQLite file or the address of a database.
+    `first` are tried first, in order, each as far as the space still admits it. `on_trial` hears
+    of every finished trial in order, after a resumption of the earlier ones again, so it must be
+    idempotent. Another space needs another name. `storage` is a SQLite file or the address of a
+    database.
 
     Raises:
         RecipeFailed: no trial completed.
@@ -105,8 +106,8 @@ def tune(  # noqa: PLR0913 - the seed, the clock and the paths are arguments
         while not done or (len(done) < trials and sum(t.seconds for t in done) < seconds):
             mixed = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
             study.sampler = TPESampler(seed=mixed, n_startup_trials=rules.random_trials)
-            if first and not done:
-                _enqueue(study, space, first)
+            if len(done) < len(first):
+                _enqueue(study, space, first[len(done)])
             _one_trial(study, space, objective, clock)
             done = list(_finished(study))
             hear(done[-1])

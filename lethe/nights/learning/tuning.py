@@ -109,7 +109,8 @@ def tune_recipe(  # noqa: PLR0913
 ) -> Tuned:
     """Search one recipe's space on the validation window, `first` (or its own first guess) first.
 
-    Half-lives that suit the time that the data span are searched too, if longer than `too_short`.
+    Half-lives that suit the time that the data span are searched too, if longer than `too_short`:
+    the first guess is tried under each, so that the search is no worse for having them.
 
     Raises:
         RecipeFailed: every trial failed, or the best of shortened ones when it was fitted whole.
@@ -143,7 +144,8 @@ def tune_recipe(  # noqa: PLR0913
 
     study = study_name(name, params, training_digest, space)
     guess = dict(first or {**chosen.hyperparameters().model_dump(), **chosen.first})
-    guess[HALF_LIFE] = nearest(guess.get(HALF_LIFE, 0), offered)
+    near = nearest(guess.get(HALF_LIFE, 0), offered)
+    fading = (near, *(days for days in offered if days != near))
     found: StudyResult = tune(
         storage,
         study,
@@ -152,7 +154,7 @@ def tune_recipe(  # noqa: PLR0913
         trials=params.tuning.trials,
         minutes=params.tuning.minutes,
         seed=study_seed(params.seed, training_digest),
-        first=guess,
+        first=[{**guess, HALF_LIFE: days} for days in fading],
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )
