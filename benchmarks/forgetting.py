@@ -10,7 +10,8 @@ runs from the start of `lethe erase` to the end of the night that trains the cha
 anew without them, replays, verifies, promotes, rewrites what held them and closes the requests.
 Beside it: 16 iterations of implicit's ALS with its exact solver and nothing else, on the matrix
 that this night learned from, with the best hyper-parameters of ALS that the first night found. The
-first night, which searches, is told as a whole. The table goes into docs/benchmarks.md.
+first night, which searches, is told as a whole. The table goes into docs/benchmarks.md, with
+--first into one of its own.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def main() -> None:
             found.append(measured(root))
     text = table(found, load)
     print(text)
-    put("forgetting", text)
+    put("forgetting-large" if asked.first else "forgetting", text)
 
 
 if __name__ == "__main__":
