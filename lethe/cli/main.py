@@ -16,6 +16,7 @@ from lethe.errors import BadRequest, LetheError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _LAST_RESORT = 3
+_OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / "flows")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,7 +76,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     frames = [
         f"{Path(frame.filename).name}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if {"lethe", "flows"} & set(Path(frame.filename).parts)
+        if any(Path(frame.filename).is_relative_to(folder) for folder in _OURS)
     ]
     place = f" at {frames[-1]}" if frames else ""
     return f"unexpected {type(error).__name__}{place}; nothing more is shown", _LAST_RESORT
