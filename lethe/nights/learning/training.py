@@ -9,6 +9,7 @@ must not be there, the same without fading takes its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.quality import LeaderboardRow, QualityJudgement, leaderboard
-from lethe.interactions.training.fading import span
 from lethe.interactions.training.windows import TrainingSet
 from lethe.nights.learning.tuning import Hyperparameters, Tuned
 from lethe.nights.learning.window import Window
@@ -90,12 +90,14 @@ class Judged:
     """Whom the night goes on with, and what the quality rule says of it.
 
     Without `set_aside` that is the winner. With it the rule refuses the winner, for these reasons,
-    and accepts the champion's recipe with its hyper-parameters and seed; `evaluation` is theirs.
+    and accepts the champion's recipe with its hyper-parameters and seed; `evaluation` and `setting`
+    are theirs.
     """
 
     judgement: QualityJudgement
     leaderboard: tuple[LeaderboardRow, ...]
     evaluation: Evaluation
+    setting: Setting
     set_aside: tuple[str, ...] = ()
 
 
@@ -105,15 +107,15 @@ def judge(  # noqa: PLR0913
     best: Mapping[str, Hyperparameters],
     winner: str | None,
     champion: Manifest | None,
-    offered: tuple[float | None, ...] | None = None,
+    too_short: float | None = None,
     known: dict[str, Evaluation] | None = None,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
     Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
-    Winner and champion use the nearest half-life that is `offered`, by default all that `params`
-    offers. What was scored already is in `known`, by the digest of its setting, and what is scored
-    is added.
+    Winner and champion use the nearest half-life that `params` offers of those that are longer than
+    `too_short`; infinity leaves no fading. What was scored already is in `known`, by the digest of
+    its setting, and what is scored is added.
 
     All are fitted cold on the same rows, "train+validation". So is the champion: its stored factors
     have learned from nearly all of tonight's test window and would win by that alone.
@@ -126,8 +128,7 @@ def judge(  # noqa: PLR0913
     if winner is None and champion is None:
         raise BadConfiguration("no recipe was tuned, and there is no champion")
     window, known = Window.read(training, "test"), {} if known is None else known
-    if offered is None:
-        offered = params.half_lives(window.span_days)
+    offered = params.half_lives(window.span_days, too_short)
 
     def scored(setting: Setting) -> Evaluation:
         name = setting.digest
@@ -152,17 +153,16 @@ def judge(  # noqa: PLR0913
             continue
     baselines = {name: scores[name] for name in scores if RECIPES[name].baseline}
     if champion is not None:
-        setting = champions(champion, offered)
-        same = winner is not None and setting == settings[winner]
-        scores[CHAMPION] = scores[winner] if winner and same else scored(setting)
+        settings[CHAMPION] = champions(champion, offered)
+        scores[CHAMPION] = scored(settings[CHAMPION])
     beside, leading = scores.get(CHAMPION), scores[winner or CHAMPION]
     judgement = params.promotion.judge(leading, beside, baselines, seed=params.seed)
     board = leaderboard(scores, params.promotion.metric, params.seed)
     if beside is not None and not judgement.accepted:
         alone = params.promotion.judge(beside, beside, baselines, seed=params.seed)
         if alone.accepted:
-            return Judged(alone, board, beside, set_aside=judgement.reasons)
-    return Judged(judgement, board, leading)
+            return Judged(alone, board, beside, settings[CHAMPION], judgement.reasons)
+    return Judged(judgement, board, leading, settings[winner or CHAMPION])
 
 
 def champions(champion: Manifest, offered: tuple[float | None, ...]) -> Setting:
@@ -192,51 +192,38 @@ def train(  # noqa: PLR0913
         BadConfiguration: nothing was tuned, and there is no champion.
         RecipeFailed: the fit failed.
     """
-    known: dict[str, Evaluation] = {}
+    first = max(tuned, key=lambda entry: entry.value, default=None)
+    best = {entry.recipe: entry.hyperparameters for entry in tuned}
+    winner, known = first.recipe if first else None, dict[str, Evaluation]()
 
-    def attempt(offered: tuple[float | None, ...]) -> Trained:
-        return _attempt(
-            workspace, params, tuned, data_version, register_head, champion, offered, known
-        )
+    def attempt(too_short: float | None) -> Trained:
+        judged = judge(workspace.training, params, best, winner, champion, too_short, known)
+        data = TrainingSet.read(workspace.training)
+        solution = refit(data, params, judged.setting, data_version, register_head)
+        folder = workspace.candidates / judged.setting.recipe
+        write_solution(folder, solution)
+        people = len(solution.users) - len(data.canaries)
+        return _told(judged, params.promotion.metric, folder, people, len(solution.items), winner)
 
-    days = span(TrainingSet.read(workspace.training).timestamp)
-    made = attempt(params.half_lives(days, last_night.too_short(workspace)))
+    made = attempt(last_night.too_short(workspace))
     fixed = params.training.half_life_days is not None
     if fixed or made.half_life_days is None or rehearse(Path(made.folder)):
         return made
-    return replace(attempt((None,)), too_short=made.half_life_days)
+    return replace(attempt(math.inf), too_short=made.half_life_days)
 
 
-def _attempt(  # noqa: PLR0913
-    workspace: Workspace,
-    params: Params,
-    tuned: list[Tuned],
-    data_version: str,
-    register_head: tuple[int, str],
-    champion: Manifest | None,
-    offered: tuple[float | None, ...],
-    known: dict[str, Evaluation],
+def _told(  # noqa: PLR0913
+    judged: Judged, metric: str, folder: Path, users: int, items: int, winner: str | None
 ) -> Trained:
-    first = max(tuned, key=lambda entry: entry.value, default=None)
-    best = {entry.recipe: entry.hyperparameters for entry in tuned}
-    winner = first.recipe if first else None
-    judged = judge(workspace.training, params, best, winner, champion, offered, known)
-    data = TrainingSet.read(workspace.training)
-    if champion is not None and (first is None or judged.set_aside):
-        chosen = champions(champion, offered)
-    elif first is not None:
-        chosen = Setting.of(first.recipe, first.hyperparameters, params.seed).fading(offered)
-    folder = workspace.candidates / chosen.recipe
-    solution = refit(data, params, chosen, data_version, register_head)
-    write_solution(folder, solution)
+    chosen = judged.setting
     judgement, evaluation = judged.judgement, judged.evaluation
     return Trained(
         recipe=chosen.recipe,
-        hyperparameters=dict(solution.manifest.hyperparameters),
+        hyperparameters=dict(chosen.hyperparameters),
         seed=chosen.seed,
         accepted=judgement.accepted,
         reasons=judgement.reasons,
-        metric=params.promotion.metric,
+        metric=metric,
         metrics={name: float(value) for name, value in evaluation.means.items()},
         leaderboard=[asdict(row) for row in judged.leaderboard],
         comparisons={
@@ -249,10 +236,10 @@ def _attempt(  # noqa: PLR0913
             for name, found in judgement.comparisons.items()
         },
         folder=str(folder),
-        users=len(solution.users) - len(data.canaries),
-        items=len(solution.items),
+        users=users,
+        items=items,
         set_aside=judged.set_aside,
-        searched=first is not None,
+        searched=winner is not None,
         half_life_days=chosen.half_life_days,
     )
 
