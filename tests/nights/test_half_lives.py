@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lethe.adapters.studies import TrialRecord
-from lethe.durable import write_json
 from lethe.estate.workspace import Workspace
 from lethe.interactions.training.windows import TrainingSet
-from lethe.nights.learning.training import champions, judge, refit, train
+from lethe.nights.learning.training import champions, judge, train
 from lethe.nights.learning.tuning import Tuned, tune_recipe
 from lethe.nights.learning.window import Window
-from lethe.nights.memory import last_night
 from lethe.params import Params
-from lethe.solutions import setting
-from lethe.solutions.factors import Manifest, read_solution
+from lethe.solutions.factors import read_solution
 from lethe.solutions.recipes import RECIPES, recipe
 from lethe.solutions.setting import HALF_LIFE, Setting
-from tests.fakes.trained_shop import params, write_training
-
-OFFERED = (None, 12.0, 25.0)  # the shop's forty days are between one and four of each
-HEAD, DATA = (4, "c" * 64), "d" * 32 + ".dir"
-VALUES = {"factors": 8, "regularization": 1.0, "iterations": 5}
+from tests.fakes.fading_shop import (
+    DATA,
+    HEAD,
+    OFFERED,
+    best_of,
+    fading,
+    heard_fits,
+    manifest_of,
+    matrix,
+    shop_at,
+)
+from tests.fakes.trained_shop import write_training
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = Workspace(tmp_path_factory.mktemp("shop"))
-    write_training(made.training)
-    return made
+    return shop_at(tmp_path_factory.mktemp("shop"))
 
 
-def fading(*days: float | None, fixed: float | None = None, trials: int = 8) -> Params:
-    small = params()
-    return params(
-        tuning={**small.tuning.model_dump(), "half_life_days": days, "trials": trials},
-        training={**small.training.model_dump(), "half_life_days": fixed},
-    )
-
-
-def matrix(workspace: Workspace, days: float | None, window: Any = "all") -> Any:
-    return replace(TrainingSet.read(workspace.training), half_life_days=days).matrix(window)
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return heard_fits(monkeypatch)
 
 
 def as_days(value: Any) -> float | None:
@@ -62,25 +56,6 @@ def searched(
     training = workspace.training
     found = tune_recipe(place / "o.db", training, "a" * 64, "als", chosen, first, hear)
     return found, trials
-
-
-@pytest.fixture
-def fitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The digest of the matrix of every fit but the baselines', in order."""
-    digests: list[str] = []
-
-    def listening(name: str) -> Any:
-        known = recipe(name)
-
-        def fit(matrix: Any, values: Any, seed: int, progress: Any) -> Any:
-            if not known.baseline:
-                digests.append(matrix.digest)
-            return known.fit(matrix, values, seed, progress)
-
-        return replace(known, fit=fit)
-
-    monkeypatch.setattr(setting, "recipe", listening)
-    return digests
 
 
 def test_each_trial_learns_from_weights_that_fade_as_it_says(
@@ -160,11 +135,6 @@ def replace_trials(chosen: Params, trials: int) -> Params:
     return chosen.model_copy(update={"tuning": chosen.tuning.model_copy(update={"trials": trials})})
 
 
-def best_of(days: float | None) -> Tuned:
-    values = {**VALUES, HALF_LIFE: days}
-    return Tuned("als", "a study", values, 0.3, 4, 0, 0)
-
-
 @pytest.mark.parametrize("days", OFFERED)
 def test_the_winner_is_trained_and_recorded_as_it_won(
     days: float | None, workspace: Workspace
@@ -183,11 +153,6 @@ def test_the_definition_differs_from_the_rules_in_the_half_life_alone(workspace:
     made = train(workspace, fading(*OFFERED), [best_of(12.0)], DATA, HEAD, None)
     definition = read_solution(Path(made.folder)).manifest.definition
     assert definition == {**rules, HALF_LIFE: 12.0}
-
-
-def manifest_of(workspace: Workspace, days: float | None) -> Manifest:
-    data, made = TrainingSet.read(workspace.training), Setting.of("als", VALUES, 5, days)
-    return refit(data, fading(*OFFERED), made, DATA, HEAD).manifest
 
 
 @pytest.mark.parametrize("days", OFFERED)
@@ -236,123 +201,3 @@ def test_winner_and_champion_that_differ_in_the_half_life_alone_are_two(
 def test_no_recipe_has_a_hyper_parameter_of_that_name(name: str) -> None:
     """Among a trial's values it would be taken for the half-life."""
     assert HALF_LIFE not in recipe(name).hyperparameters.model_fields
-
-
-def half_life_at(folder: Path) -> float | None:
-    days = read_solution(folder).manifest.definition.get(HALF_LIFE)
-    return None if days is None else float(days)
-
-
-class Rehearsal:
-    """Answers always the same, and remembers what it was asked about."""
-
-    def __init__(self, passes: bool) -> None:
-        self.passes = passes
-        self.asked: list[float | None] = []
-
-    def __call__(self, folder: Path) -> bool:
-        self.asked.append(half_life_at(folder))
-        return self.passes
-
-
-@pytest.mark.parametrize("searched", [True, False])
-@pytest.mark.parametrize(
-    ("begins", "passes", "asked", "used", "too_short"),
-    [
-        (12.0, True, [12.0], 12.0, None),
-        (12.0, False, [12.0], None, 12.0),
-        (25.0, False, [25.0], None, 25.0),
-        (None, False, [], None, None),
-    ],
-)
-def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_same_without_fading(
-    searched: bool,
-    begins: float | None,
-    passes: bool,
-    asked: list[float | None],
-    used: float | None,
-    too_short: float | None,
-    workspace: Workspace,
-) -> None:
-    """Once, and without fading the verifier alone answers."""
-    rehearse = Rehearsal(passes)
-    tuned, champion = (
-        ([best_of(begins)], None) if searched else ([], manifest_of(workspace, begins))
-    )
-    made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
-    assert rehearse.asked == asked
-    assert (made.half_life_days, made.too_short) == (used, too_short)
-    assert bool(made.turned_down) is (too_short is not None)
-    stored = read_solution(Path(made.folder)).manifest
-    assert half_life_at(Path(made.folder)) == used
-    assert stored.matrix_digest == matrix(workspace, used).digest
-    assert stored.hyperparameters | VALUES == stored.hyperparameters
-    values = {"als": {**VALUES, HALF_LIFE: used}}
-    judged = judge(workspace.training, fading(*OFFERED), values, "als", None)
-    if searched:
-        assert made.metrics == judged.evaluation.means
-
-
-def test_nothing_fades_after_a_rehearsal_even_where_no_fading_is_not_offered(
-    workspace: Workspace,
-) -> None:
-    made = train(
-        workspace, fading(12.0, 25.0), [best_of(12.0)], DATA, HEAD, None, Rehearsal(passes=False)
-    )
-    assert (made.half_life_days, made.too_short) == (None, 12.0)
-
-
-def test_what_a_person_fixed_is_not_rehearsed(workspace: Workspace) -> None:
-    rehearse = Rehearsal(passes=False)
-    chosen = fading(*OFFERED, fixed=12.0)
-    made = train(workspace, chosen, [best_of(12.0)], DATA, HEAD, None, rehearse)
-    assert (made.half_life_days, rehearse.asked) == (12.0, [])
-
-
-def test_what_was_scored_already_is_not_fitted_again(
-    workspace: Workspace, fitted: list[str]
-) -> None:
-    values = {"components": 4, "epochs": 1, HALF_LIFE: 12.0}
-    tuned = [best_of(12.0), Tuned("lightfm", "a study", values, 0.1, 4, 0, 0)]
-    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(passes=False))
-    judged = {days: matrix(workspace, days, "train+validation").digest for days in OFFERED}
-    whole = {days: matrix(workspace, days).digest for days in OFFERED}
-    assert fitted == [judged[12.0], judged[12.0], whole[12.0], judged[None], whole[None]]
-
-
-def test_where_the_champions_setting_is_taken_instead_it_is_rehearsed_as_well(
-    workspace: Workspace,
-) -> None:
-    """The winner is poor, so its own half-life is not what is turned down."""
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=False)
-    poor = {"components": 2, "epochs": 1, "learning_rate": 0.001, HALF_LIFE: None}
-    tuned = [Tuned("lightfm", "a study", poor, 0.3, 4, 0, 0)]
-    made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
-    assert made.set_aside
-    assert rehearse.asked == [12.0]
-    assert (made.half_life_days, made.too_short) == (None, 12.0)
-
-
-def test_a_half_life_that_was_turned_down_is_offered_to_nobody_in_the_next_night(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    chosen, room = fading(*OFFERED), Workspace(tmp_path)
-    write_training(room.training)
-    room.interactions.mkdir(parents=True)
-    sealed = {"shards": {}, "register_position": 1, "register_head": "c" * 64, "taken": []}
-    write_json(room.interactions / "manifest.json", sealed)
-    assert last_night.too_short(room) is None
-    last_night.remember(room, chosen, 2, {}, 12.0)
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=True)
-    assert train(room, chosen, [], DATA, HEAD, champion, rehearse).half_life_days == 25.0
-    assert rehearse.asked == [25.0]
-    trials: list[TrialRecord] = []
-    tune_recipe(
-        tmp_path / "o.db", room.training, "a" * 64, "als", chosen, {HALF_LIFE: 12.0},
-        lambda _, trial: trials.append(trial), last_night.too_short(room),
-    )  # fmt: skip
-    assert {trial.params[HALF_LIFE] for trial in trials} == {None, 25.0}
-    last_night.remember(
-        room, chosen, 3, {}, train(room, chosen, [], DATA, HEAD, champion).too_short
-    )
-    assert last_night.too_short(room) is None
