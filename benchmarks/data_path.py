@@ -6,8 +6,9 @@ Two years of daily CSV files with text ids. Lethe makes of them pseudonymised, p
 shards, a data version in DVC's cache and remote, and the training set. Each peer reads the same
 files with one data-frame library, keeps distinct rows, codes the ids, builds the matrix and writes
 one parquet file: no pseudonyms, no quarantine, no versions. Then one more day comes: Lethe merges
-it, the best peer writes its file anew. Last, people are erased from the present data, without the
-history, which benchmarks/history.py measures.
+it, the best peer writes its file anew. The verifier's own matrix is built from the shards, as in
+every verification. Last, people are erased from the present data, without the history, which
+benchmarks/history.py measures.
 
 Each in a process of its own, one after the other; seconds are of the wall, from start to end,
 imports included; memory is the peak of the largest process. Polars and DuckDB are optional: `pip
@@ -109,6 +110,9 @@ def lines(size: int, place: Path) -> Iterator[str]:
         yield row(f"{size:,}, first intake", what, one, best)
     parts = found["lethe"].told["parts"].items()
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts), flush=True)
+    second = measured("rebuilt", days, place / "lethe")
+    assert second.told["cells"] == found["lethe"].told["cells"], "the matrices must be the same"
+    yield row(f"{size:,}, the verifier's own matrix", "**Lethe**", second, None)
     more = measured("lethe", days / "next", place / "lethe")
     again = measured("rewritten", days / "next", place / "polars") if "polars" in peers else None
     best_again = again.seconds if again else None

@@ -109,6 +109,21 @@ def by_lethe(days: Path, into: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def rebuilt(_days: Path, into: Path) -> dict[str, Any]:
+    """The same matrix a second time, as the verifier builds it from the shards."""
+    from lethe.durable import read_json
+    from lethe.estate.process import settle
+    from lethe.estate.workspace import Workspace
+
+    workspace = Workspace(into / "workspace")
+    settle(workspace)
+    from lethe.gate.proof.retained import rebuild
+
+    rules = read_json(workspace.training / "snapshot.json")["rules"]
+    matrix = rebuild(workspace.interactions, lambda _: False, rules).matrix
+    return {"shape": list(matrix.csr.shape), "cells": int(matrix.csr.nnz)}
+
+
 def rewritten_by_polars(days: Path, into: Path) -> dict[str, Any]:
     """One day more: the whole file written anew."""
     import polars as pl  # type: ignore[import-not-found, unused-ignore]
@@ -161,7 +176,7 @@ def erased_by_lethe(_days: Path, into: Path) -> dict[str, Any]:
 
 
 WAYS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
-    "init": empty_workspace, "lethe": by_lethe,
+    "init": empty_workspace, "lethe": by_lethe, "rebuilt": rebuilt,
     "pandas": by_pandas, "polars": by_polars, "duckdb": by_duckdb,
     "rewritten": rewritten_by_polars, "lethe erased": erased_by_lethe,
     "polars erased": erased_by_polars,
