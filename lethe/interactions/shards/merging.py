@@ -26,7 +26,7 @@ from lethe.interactions.intake.verdicts import mask
 from lethe.interactions.shards.folding import TEXTS, distinct_rows, fold, one_array, together
 
 _AHEAD: Final = 2
-"""Tables that may wait to be written; each is held in memory."""
+"""Tables that may wait to be written, or to be looked at; each is held in memory."""
 
 
 def names_of(manifest: Mapping[str, Any]) -> str:
@@ -54,28 +54,37 @@ def laid_over(old: pa.Table, new: pa.Table, key: str) -> pa.Table:
     return pa.table(columns)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table, or remove the file where no row is left.
+def encoded(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of its file; nothing where no row is left.
 
     Neither statistics nor dictionaries of people and events: both would keep an id in the file's
     footer or pages beside the rows themselves.
     """
-    if not table.num_rows:
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            sync_folder(path.parent)
-        return
-    personal = (c.USER, c.EVENT_ID)
-    with replacing(path) as temporary:
+    out = pa.BufferOutputStream()
+    if table.num_rows:
+        personal = (c.USER, c.EVENT_ID)
         parquet.write_table(
             table.combine_chunks(),
-            temporary,
+            out,
             compression="zstd",
             use_dictionary=[name for name in table.column_names if name not in personal],
             write_statistics=[c.TIMESTAMP] if c.TIMESTAMP in table.column_names else False,
             write_page_checksum=True,
             store_schema=False,
         )
+    return out.getvalue()
+
+
+def write_table(path: Path, content: pa.Table | pa.Buffer) -> None:
+    """Write a table, encoded or not, or remove the file where no row is left."""
+    content = encoded(content) if isinstance(content, pa.Table) else content
+    if content.size:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        return
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -97,12 +106,12 @@ def read_ahead(
     columns: Sequence[str] | None,
     read: Callable[[Path, Sequence[str] | None], pa.Table],
 ) -> Iterator[pa.Table]:
-    """Each file's table in order; the next one is read while one is looked at."""
-    with ThreadPoolExecutor(1) as thread:
+    """Each file's table in order; the next ones are read while one is looked at."""
+    with ThreadPoolExecutor(_AHEAD) as threads:
         ahead = deque[Future[pa.Table]]()
         for path in paths:
-            ahead.append(thread.submit(read, path, columns))
-            if len(ahead) > 1:
+            ahead.append(threads.submit(read, path, columns))
+            if len(ahead) > _AHEAD:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -170,15 +179,15 @@ def parted(table: pa.Table, people: c.Array) -> tuple[pa.Table, pa.Table] | None
 
 
 class Writing:
-    """Tables on their way to disk, in the order given, on a thread of their own.
+    """Tables on their way to disk: encoded side by side, written in the order given.
 
     Leaving the `with` block waits for all. Once one has failed, or the block has, none follows.
     """
 
-    def __init__(self, write: Callable[[Path, pa.Table], None]) -> None:
+    def __init__(self, write: Callable[[Path, pa.Buffer], None]) -> None:
         self._write = write
         self._failed = self._left = False  # the first is the thread's alone
-        self._thread = ThreadPoolExecutor(1)
+        self._encoding, self._thread = ThreadPoolExecutor(_AHEAD), ThreadPoolExecutor(1)
         self._waiting = deque[Future[None]]()
 
     def __enter__(self) -> Self:
@@ -187,6 +196,7 @@ class Writing:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._left = kind is not None
         self._thread.shutdown()
+        self._encoding.shutdown()
         while kind is None and self._waiting:
             self._waiting.popleft().result()
 
@@ -194,13 +204,14 @@ class Writing:
         """Write a table soon; raises what an earlier one raised."""
         while len(self._waiting) >= _AHEAD:
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._next, path, table))
+        content = self._encoding.submit(encoded, table)
+        self._waiting.append(self._thread.submit(self._next, path, content))
 
-    def _next(self, path: Path, table: pa.Table) -> None:
+    def _next(self, path: Path, content: Future[pa.Buffer]) -> None:
         if self._left or self._failed:
             return
         self._failed = True  # until it is written
-        self._write(path, table)
+        self._write(path, content.result())
         self._failed = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.interactions.columns import INTERACTIONS
+from lethe.interactions.shards import merging
 from lethe.interactions.shards.insights import Census
 from lethe.interactions.shards.merging import Writing, distinct
 from lethe.interactions.shards.store import ShardStore
@@ -99,3 +101,45 @@ def test_after_a_write_that_failed_none_follows(tmp_path: Path) -> None:
         all_of("", KeyboardInterrupt)
     all_of("one two three four")
     assert written == ["good", "one", "two", "three", "four"]
+
+
+def test_tables_encoded_side_by_side_are_written_in_the_order_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant that writes whatever is encoded first."""
+    written: list[str] = []
+    others_are_encoded = threading.Event()
+
+    def encoded(content: pa.Table) -> pa.Buffer:
+        if content.num_rows == 1:
+            assert others_are_encoded.wait(30)
+        else:
+            others_are_encoded.set()
+        return pa.py_buffer(b"")
+
+    monkeypatch.setattr(merging, "encoded", encoded)
+    with Writing(lambda path, _: written.append(path.name)) as writing:
+        for rows, name in enumerate(("first", "second", "third"), 1):
+            writing.put(tmp_path / name, pa.table({"a": [1] * rows}))
+    assert written == ["first", "second", "third"]
+
+
+def test_after_a_table_that_cannot_be_encoded_none_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def encoded(content: pa.Table) -> pa.Buffer:
+        if content.num_rows == 2:
+            raise OSError("no room")
+        return pa.py_buffer(b"")
+
+    def all_of_them() -> None:
+        with Writing(lambda path, _: written.append(path.name)) as writing:
+            for rows in (1, 2, 3):
+                writing.put(tmp_path / str(rows), pa.table({"a": [1] * rows}))
+
+    monkeypatch.setattr(merging, "encoded", encoded)
+    with pytest.raises(OSError, match="no room"):
+        all_of_them()
+    assert written == ["1"]
