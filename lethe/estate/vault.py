@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ class Vault:
         """Keep rows of (pseudonym, tombstone, canonical id); known ones stay. Counts the new."""
         with self._connection() as connection:
             before = _count(connection)
-            rows = iter(people)
+            rows = iter(sorted(people, key=itemgetter(1)))  # as they lie in the file: half the time
             while bulk := list(islice(rows, _BULK)):
                 inner = self.keys.inner([name for name, *_ in bulk])
                 bulk = [(n, stone, raw) for n, (_, stone, raw) in zip(inner, bulk, strict=True)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -16,7 +17,7 @@ from lethe.errors import BadFile
 from lethe.estate.vault import Vault
 from lethe.estate.workspace import Workspace
 from lethe.interactions.columns import USER
-from lethe.interactions.intake.naming import People, pseudonymised
+from lethe.interactions.intake.naming import NamingAhead, People
 from lethe.interactions.intake.quarantine import Quarantine
 from lethe.interactions.intake.reading import ReadingAhead, read_attributes, survey
 from lethe.interactions.intake.rules import LandedFile
@@ -33,10 +34,8 @@ from lethe.stages.receipts import IntakeReceipt, PurgeReceipt, Receipts
 
 # Held in memory before they are written: people for the vault, refused rows for quarantine.
 _AT_ONCE = 100_000
-_KNOWN = 1_000_000
-"""Ids of which an intake remembers who they are: most come with every file (some 100 MB)."""
-_ROWS = 1 << 19
-"""Rows that wait for one another before they are named: files are many and small (some 40 MB)."""
+_KNOWN = 3_000_000
+"""Ids of which an intake remembers who they are: most come with every file (some 75 bytes each)."""
 
 
 @dataclass
@@ -102,6 +101,7 @@ class _Intake:
     canaries: str
     met: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     waiting: list[pa.Table] = field(default_factory=list)
+    named: deque[tuple[Future[pa.Table], int, _Tally]] = field(default_factory=deque)
 
     @cached_property
     def found(self) -> tuple[LandedFile | RefusedFile, ...]:
@@ -117,9 +117,9 @@ class _Intake:
         return ReadingAhead(new, self.params.intake)
 
     @cached_property
-    def people(self) -> People:
+    def naming(self) -> NamingAhead:
         """Who the raw ids are; those who may stay are met, the first time that they come."""
-        return People(self._identified, _KNOWN)
+        return NamingAhead(People(self._identified, _KNOWN))
 
     def run(self) -> list[str]:
         """Take every landed file once; the digests of all files ever taken.
@@ -131,16 +131,16 @@ class _Intake:
         """
         taken = set(self.store.manifest().get("taken", ()))
         quarantine, uncounted = Quarantine(self.workspace.quarantine), _Tally()
-        with self.store.batch() as batch, contextlib.closing(self.ahead):
+        with contextlib.ExitStack() as threads, self.store.batch() as batch:
+            for thread in (self.ahead, self.naming):
+                threads.enter_context(contextlib.closing(thread))
             for file in self.found:
+                tally = uncounted if file.sha256 == self.canaries else self.tally
                 if isinstance(file, RefusedFile):
                     self._refuse_file(quarantine, file, file.rule)
                 elif file.sha256 in taken:
-                    (uncounted if file.sha256 == self.canaries else self.tally).counts[
-                        "repeated"
-                    ] += 1
+                    tally.counts["repeated"] += 1
                 else:
-                    tally = uncounted if file.sha256 == self.canaries else self.tally
                     try:
                         self._take(file, batch, quarantine, tally)
                     except BadFile as fault:
@@ -149,6 +149,7 @@ class _Intake:
                         taken.add(file.sha256)
                         tally.counts["new"] += 1
             self._name_waiting(batch, self.tally)
+            self._gather(batch)
             self._remember()
         # Rows of canaries are distinct and new. After a kill some are there already: then `took`
         # knows better, from how far the store has grown.
@@ -193,7 +194,7 @@ class _Intake:
                     if len(refused) >= _AT_ONCE:
                         quarantine.rows(file.sha256, refused)
                         refused.clear()
-                    if sum(map(len, tables)) >= _ROWS:
+                    if sum(map(len, tables)) >= self.naming.enough():
                         self._name(tables, batch, tally)
             except BadFile:
                 # An erasure finds whoever is in a file that quarantine keeps whole.
@@ -203,27 +204,38 @@ class _Intake:
             quarantine.rows(file.sha256, refused)
         counted.add(tally)
         self.waiting.extend(tables)
-        if sum(map(len, self.waiting)) >= _ROWS:
+        if sum(map(len, self.waiting)) >= self.naming.enough():
             self._name_waiting(batch, counted)
 
     def _name_waiting(self, batch: Gathering, counted: _Tally) -> None:
-        self._name(self.waiting, batch, counted)
+        """Rows of whole files are named soon; those before them are gathered meanwhile."""
+        if self.waiting:
+            soon, rows = self.naming.rows(self.waiting), sum(map(len, self.waiting))
+            self.waiting.clear()
+            self._gather(batch)
+            self.named.append((soon, rows, counted))
+
+    def _gather(self, batch: Gathering) -> None:
+        while self.named:
+            named, rows, counted = self.named.popleft()
+            self._add(named.result(), rows, batch, counted)
 
     def _name(self, tables: list[pa.Table], batch: Gathering, counted: _Tally) -> None:
-        """Ids become pseudonyms, rows of erased lives fall out, and the others are gathered."""
-        if not tables:
-            return
-        rows = pa.concat_tables(tables)
-        tables.clear()
-        coded = pseudonymised(rows, self.people)
-        counted.counts["rows_erased"] += rows.num_rows - coded.num_rows
-        batch.add(coded)
+        """Rows of a file that may yet turn out bad: they are gathered within its block."""
+        if tables:
+            named, rows = self.naming.rows(tables), sum(map(len, tables))
+            tables.clear()
+            self._add(named.result(), rows, batch, counted)
+
+    def _add(self, named: pa.Table, rows: int, batch: Gathering, counted: _Tally) -> None:
+        counted.counts["rows_erased"] += rows - named.num_rows
+        batch.add(named)
 
     def _take_attributes(self, file: LandedFile) -> None:
         kind: Literal["items", "users"] = "users" if file.kind == "users" else "items"
         table = read_attributes(file, self.params.intake, kind)
         if kind == "users":
-            people = self.people.of(table[USER].combine_chunks())
+            people = self.naming.ids(table[USER].combine_chunks())
             table = table.set_column(table.column_names.index(USER), USER, people[USER])
             table = table.filter(pc.invert(people["erased"]))
             self.tally.counts["rows_erased"] += int(pc.sum(people["erased"]).as_py() or 0)

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lethe.durable import read_json
+from lethe.estate.canaries.roll import Canaries
 from lethe.estate.keys import make_keys
 from lethe.estate.workspace import Workspace
+from lethe.interactions.intake import naming
+from lethe.interactions.intake.reading import survey
+from lethe.interactions.intake.rules import IntakeRules
+from lethe.interactions.rights.identity import Identities, Identity
 from lethe.interactions.shards.store import ShardStore
 from lethe.stages import intake, opening
 
@@ -105,6 +112,40 @@ def test_how_many_people_an_intake_remembers_changes_nothing(
         found.append((receipt, shards(workspace), vault.by_tombstone(stones)))
     assert found[0] == found[1] == found[2]
     assert len(found[0][2]) == 7
+
+
+def test_in_how_many_groups_rows_are_named_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files, a long one, one found bad at its end after some of its rows were named, and
+    the canaries' own, which is counted apart; somebody is erased."""
+    found, resolve = [], Identities.resolve
+
+    def resolved(own: Identities, ids: Sequence[str]) -> list[Identity]:
+        return [
+            replace(one, erased=n == "u0") for n, one in zip(ids, resolve(own, ids), strict=True)
+        ]
+
+    monkeypatch.setattr(Identities, "resolve", resolved)
+    for rows in (naming._ROWS, 7, 1):
+        monkeypatch.setattr(naming, "_ROWS", rows)
+        monkeypatch.setattr(naming, "_MOST_ROWS", rows)
+        workspace = made(tmp_path / f"shop-{rows}", tmp_path / "keys")
+        for day in range(5):
+            land(workspace, f"{day}.csv", *(f"u{n},i{n},{1000 * day + n},view" for n in range(4)))
+        land(workspace, "5.csv", *(f"u{n},i,{n},view" for n in range(60)))
+        land(workspace, "6.csv", *(f"bad{n},i,{n},view" for n in range(9)), *[",i,1,view"] * 20)
+        land(workspace, "7.csv", *(f"canary{n},i,{n},view" for n in range(9)))
+        land(workspace, "8.csv", "last,i,1,view")
+        (canaries,) = [f.sha256 for f in survey(workspace.landing, IntakeRules()) if "7" in f.name]
+        monkeypatch.setattr(Canaries, "landed", lambda _, theirs=canaries: theirs)
+        receipt = run(workspace)
+        vault = opening.open_vault(workspace, opening.open_identities(workspace))
+        found.append((receipt, shards(workspace), vault.count()))
+    assert found[0] == found[1] == found[2]
+    receipt, _, known = found[0]
+    assert (receipt["files_new"], receipt["rows_read"], receipt["rows_erased"]) == (7, 81, 6)
+    assert known == 59 + 9 + 9 + 1
 
 
 def test_a_kill_before_the_shards_are_written_leaves_nobody_unknown(

@@ -38,7 +38,9 @@ from lethe.interactions.intake.verdicts import RefusedFile, RefusedRow, Verdicts
 _Header: TypeAlias = tuple[str, ...]
 _IGNORED: Final = (".part", ".sha256")
 _TEXT_NAMES: Final = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_AT_ONCE: Final = 2  # files that are surveyed
 _AHEAD: Final = 3  # files
+_LONG: Final = 1 << 20  # bytes of a file of which more than the first batch is read ahead
 _BATCH: Final = 32_768  # rows of parquet at a time
 
 
@@ -67,18 +69,22 @@ def survey(landing: Path, rules: IntakeRules) -> tuple[LandedFile | RefusedFile,
     """
     if not landing.is_dir():
         raise BadConfiguration(f"the landing folder {landing.name} is missing")
-    found: list[LandedFile | RefusedFile] = []
-    for path in sorted(landing.iterdir(), key=lambda entry: entry.name):
-        if path.name.startswith(".") or path.suffix in _IGNORED or not path.is_file():
-            continue
-        digest = sha256_file(path)
-        try:
-            kind = _kind(path, digest, rules)
-        except BadFile as error:
-            found.append(RefusedFile(path, path.name, digest, error.rule))
-        else:
-            found.append(LandedFile(path, path.name, kind, digest, path.stat().st_size))
-    return tuple(found)
+    paths = [
+        path
+        for path in sorted(landing.iterdir(), key=lambda entry: entry.name)
+        if not path.name.startswith(".") and path.suffix not in _IGNORED and path.is_file()
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return tuple(threads.map(partial(_surveyed, rules=rules), paths))
+
+
+def _surveyed(path: Path, rules: IntakeRules) -> LandedFile | RefusedFile:
+    digest = sha256_file(path)
+    try:
+        kind = _kind(path, digest, rules)
+    except BadFile as error:
+        return RefusedFile(path, path.name, digest, error.rule)
+    return LandedFile(path, path.name, kind, digest, path.stat().st_size)
 
 
 def _kind(path: Path, digest: str, rules: IntakeRules) -> Kind:
@@ -111,7 +117,8 @@ def read_interactions(file: LandedFile, rules: IntakeRules) -> Iterator[Batch]:
 class ReadingAhead:
     """The batches of some files, taken one file after the other: the next are read meanwhile.
 
-    Only the first batch of a file is read ahead, which of a small file is all. To be closed.
+    The first batch of a file is read ahead, which of a small file is all, and of a long one each
+    next. To be closed.
     """
 
     def __init__(self, files: Iterable[LandedFile], rules: IntakeRules) -> None:
@@ -130,7 +137,12 @@ class ReadingAhead:
             one, parts, first = self._ahead.popleft()
             self._read_on()
             if one is file:
-                if (batch := first.result()) is not None:
+                batch = first.result()
+                while batch is not None and file.bytes > _LONG:
+                    first = self._thread.submit(next, parts, None)
+                    yield batch
+                    batch = first.result()
+                if batch is not None:
                     yield batch
                     yield from parts
                 return
