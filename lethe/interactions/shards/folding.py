@@ -25,6 +25,11 @@ TEXTS: Final = tuple(field.name for field in c.INTERACTIONS if field.type == pa.
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
 Codes = npt.NDArray[np.int32]
+Months = npt.NDArray[np.uint16]
+
+_DAY: Final = 86_400
+_DAYS: Final = np.arange(c.TIMESTAMP_LIMIT // _DAY).astype("datetime64[D]")
+_MONTH_OF_DAY: Final[Months] = _DAYS.astype("datetime64[M]").astype(np.int64).astype(np.uint16)
 
 
 def one_array(column: pa.ChunkedArray) -> c.Array:
@@ -103,12 +108,26 @@ class Folded:
 
     def months(self) -> Iterator[tuple[str, Folded]]:
         """The rows of each month (UTC) by its name, such as "2011-03", ascending."""
-        months = self.timestamp.astype("datetime64[s]").astype("datetime64[M]")
-        number = months.astype(np.int64).astype(np.uint16)  # up to 2100; small numbers sort fast
+        number = month_numbers(self.timestamp)
         order = np.argsort(number, kind="stable")
-        for one in np.unique(number).tolist():
-            first, end = np.searchsorted(number, (one, one + 1), sorter=order)
-            yield str(np.datetime64(one, "M")), self.at(order[first:end])
+        counts = np.bincount(number)
+        ends = np.cumsum(counts)
+        for one in np.flatnonzero(counts).tolist():
+            yield month_name(one), self.at(order[ends[one] - counts[one] : ends[one]])
+
+
+def month_numbers(seconds: c.Numbers) -> Months:
+    """Months since 1970, UTC, of Unix seconds before 2100: small numbers, which sort fast.
+
+    >>> [month_name(one) for one in month_numbers(np.array([0, 86_400 * 59]))]
+    ['1970-01', '1970-03']
+    """
+    return _MONTH_OF_DAY[seconds // _DAY]
+
+
+def month_name(number: int) -> str:
+    """Such as "2011-03"."""
+    return str(np.datetime64(int(number), "M"))
 
 
 def distinct_rows(table: pa.Table) -> Folded:

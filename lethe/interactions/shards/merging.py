@@ -23,7 +23,15 @@ from lethe.durable import replacing, sync_folder
 from lethe.errors import ArtifactCorrupt
 from lethe.interactions import columns as c
 from lethe.interactions.intake.verdicts import mask
-from lethe.interactions.shards.folding import TEXTS, distinct_rows, fold, one_array, together
+from lethe.interactions.shards.folding import (
+    TEXTS,
+    distinct_rows,
+    fold,
+    month_name,
+    month_numbers,
+    one_array,
+    together,
+)
 
 _AHEAD: Final = 2
 """Tables that may wait to be written, or to be looked at; each is held in memory."""
@@ -216,5 +224,5 @@ class Writing:
 
 
 def _months(times: pa.ChunkedArray) -> set[str]:
-    seconds = one_array(times).to_numpy().astype("datetime64[s]")
-    return {str(month) for month in np.unique(seconds.astype("datetime64[M]"))}
+    held = np.bincount(month_numbers(one_array(times).to_numpy()))
+    return {month_name(number) for number in np.flatnonzero(held).tolist()}

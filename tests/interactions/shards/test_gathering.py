@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lethe.errors import BadFile
-from lethe.interactions.columns import INTERACTIONS
+from lethe.interactions.columns import INTERACTIONS, TIMESTAMP_LIMIT
+from lethe.interactions.shards.folding import month_name, month_numbers
 from lethe.interactions.shards.store import ShardStore
 
 MONTH = 31 * 86_400
@@ -88,3 +91,13 @@ def test_what_waits_in_memory_is_bounded_by_twice_the_spill_limit(tmp_path: Path
                 batch.add(table([(user, file % 4) for user in range(10)]))
             waiting = sum(part.nbytes for parts in batch._tables.values() for part in parts)
             assert waiting <= 2 * limit
+
+
+def test_every_second_lies_in_the_month_of_the_calendar() -> None:
+    """The first and the last second of each month up to 2100, and what lies between."""
+    edges = np.arange("1970-01", "2100-01", dtype="datetime64[M]")
+    firsts = edges.astype("datetime64[s]").astype(np.int64)
+    draw = np.random.default_rng(1).integers(0, TIMESTAMP_LIMIT, 1_000)
+    seconds = np.concatenate([firsts, firsts[1:] - 1, [TIMESTAMP_LIMIT - 1], draw])
+    named = [month_name(number) for number in month_numbers(seconds).tolist()]
+    assert named == [f"{datetime.fromtimestamp(second, UTC):%Y-%m}" for second in seconds.tolist()]
