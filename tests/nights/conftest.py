@@ -198,9 +198,9 @@ def warm(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def forks(prefect_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def forks(warm: Warm) -> Iterator[None]:
     """Commands that are only waited for are forked too, from a process of their own."""
-    process = Warm(tmp_path_factory.mktemp("forks"))
+    process = warm.another()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Place, "forks", process)
         yield

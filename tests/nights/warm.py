@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 TOOLS = ("flows.retrain", "mlflow.pyfunc", "optuna.importance", "dvc.repo", "implicit.cpu.als",
          "lightfm", "mlflow.store.model_registry.sqlalchemy_store",
@@ -85,23 +86,44 @@ class Running:
 class Warm:
     """The warm process, seen from the tests. One command at a time."""
 
+    process: subprocess.Popen[str] | None = None  # of the first: forks of it are not ours
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
+        self.process = process = subprocess.Popen(
             [sys.executable, str(Path(__file__))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        self.running: Running | None = None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._talk(folder, process.stdin, process.stdout)
         self.answer("ready")
+
+    def _talk(self, folder: Path, requests: IO[str], answers: IO[str]) -> None:
+        self.folder, self.requests, self.answers = folder, requests, answers
+        self.running: Running | None = None
+
+    def another(self) -> Warm:
+        """A fork of it, for commands beside its own: what it has loaded is loaded once."""
+        line = [self.folder / name for name in ("requests", "answers")]
+        for end in line:
+            os.mkfifo(end)
+        self._ask({"line": [*map(str, line)]})
+        fork = object.__new__(Warm)
+        requests, answers = line  # in this order: each waits for the other side
+        fork._talk(self.folder, requests.open("w"), answers.open())
+        return fork
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        self.requests.write(json.dumps(request) + "\n")
+        self.requests.flush()
 
     def answer(self, kind: str) -> str:
         """The next line, which must be of this kind."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        assert line, f"the warm process ended with {self.process.wait(PATIENCE)}"
+        line = self.answers.readline().strip()
+        assert line, "the warm process ended"
         assert line.split()[0] == kind, f"{line!r} instead of {kind}"
         return line.split()[-1]
 
@@ -115,17 +137,14 @@ class Warm:
 
         `given` is its standard input; the environment is that of the tests as it is now.
         """
-        assert self.process.stdin is not None
         if self.running is not None:
             self.running.exit_status()
         streams = [self.folder / name for name in ("given.txt", "out.txt", "errors.txt")]
         for stream, text in zip(streams, (given, "", ""), strict=True):
             stream.unlink(missing_ok=True)  # what was started before may still write into the old
             stream.write_text(text, encoding="utf-8")
-        request = {"arguments": arguments, "folder": str(folder), "streams": [*map(str, streams)],
-                   "environment": dict(os.environ)}  # fmt: skip
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        self._ask({"arguments": arguments, "folder": str(folder), "streams": [*map(str, streams)],
+                   "environment": dict(os.environ)})  # fmt: skip
         _, out, errors = streams
         self.running = Running(self, int(self.answer("started")), out, errors)
         return self.running
@@ -137,9 +156,11 @@ class Warm:
 
     def close(self) -> None:
         """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(PATIENCE)
+        self.requests.close()
+        self.answers.read()  # to its end, which is the end of the process
+        self.answers.close()
+        if self.process is not None:
+            self.process.wait(PATIENCE)
 
 
 def _alive(group: int) -> list[int]:
@@ -174,6 +195,13 @@ def _become(
     sys.exit(0)
 
 
+def _move(line: Sequence[str]) -> None:
+    """In a fork: go on with requests and answers of its own."""
+    for descriptor, (path, mode) in enumerate(zip(line, (os.O_RDONLY, os.O_WRONLY), strict=True)):
+        os.dup2(os.open(path, mode), descriptor)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)  # the old one may have read ahead
+
+
 def serve() -> None:
     """Fork one command after the other, as asked."""
     for tool in TOOLS:
@@ -182,6 +210,10 @@ def serve() -> None:
     while line := sys.stdin.readline():
         request = json.loads(line)
         child = os.fork()
+        if "line" in request:
+            if child == 0:
+                _move(**request)
+            continue
         if child == 0:
             _become(**request)
         os.setpgid(child, child)  # the same on both sides: whoever comes first
