@@ -23,12 +23,12 @@ from lethe.nights.desk import Desk
 from lethe.nights.forgetting import history, retiring
 from lethe.nights.forgetting.notifying import Told
 from lethe.stages import intake, opening, snapshots
-from tests.fakes.living_estate import RETIRE, name_of
+from tests.fakes.living_estate import INTAKE, RETIRE, name_of
 from tests.nights.life import full_of
 from tests.nights.troubles import DAYS, INTERRUPTED, PEOPLE, TROUBLE, Trouble, killed
 
 Patch = pytest.MonkeyPatch
-SEED, MOST_LIVES = 0, 60
+MOST_LIVES = 60
 NOTHING = Hits({}, 0, 0, 0)
 
 
@@ -179,8 +179,13 @@ MUTANTS: dict[Callable[[Patch], None], st.SearchStrategy[Trouble]] = {
     a_landed_file_goes_before_its_rows_are_kept: st.just(("VERIFIED", [], ("Vault.remember", 0))),
     quarantine_forgets_nobody: TROUBLE,
     an_erasure_does_not_follow_to_merged_ids: TROUBLE,
-    only_the_night_makes_the_list_of_the_suppressed: TROUBLE,
+    only_the_night_makes_the_list_of_the_suppressed: killed(INTAKE),
     versions_under_former_names_are_read_with_the_present_key: TROUBLE,
+}
+
+# Which lives: others than the first where those come to the fault late, and take half a minute.
+SEEDS: dict[Callable[[Patch], None], int] = {
+    rows_of_an_erased_life_come_back_with_the_new_one: 2,
 }
 
 
@@ -191,7 +196,7 @@ def test_a_life_finds_what_breaks_the_estate(
     mutant(monkeypatch)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
-            seed(SEED)(full_of(MUTANTS[mutant])),
+            seed(SEEDS.get(mutant, 0))(full_of(MUTANTS[mutant])),
             settings=settings(
                 max_examples=MOST_LIVES,
                 stateful_step_count=DAYS,
