@@ -27,28 +27,30 @@ from lethe.estate.workspace import Workspace
 from lethe.interactions.rights.register import Closure, Register
 from tests import postgres
 from tests.flows.stack import Stack
-from tests.flows.test_stack import PARAMS
-from tests.nights import shop
-from tests.watched import BIN
+from tests.watched import BIN, Shop
 
 FILES = ("register.db", "mlflow/mlflow.db", "optuna.db")
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def people(small_night: Shop) -> tuple[str, str]:
+    """Two shoppers' ids: one who is erased at once, and one who is erased later."""
+    with closing(sqlite3.connect(small_night.root / ".lethe" / "vault.db")) as link:
+        first, second = link.execute("SELECT id FROM people ORDER BY id LIMIT 2").fetchall()
+    return str(first[0]), str(second[0])
+
+
+@pytest.fixture(scope="module")
+def lived(
+    small_night: Shop, people: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """A workspace with one night and an open erasure in its files."""
     if why := postgres.missing():
         pytest.skip(why)
     tmp_path = tmp_path_factory.mktemp("lived")
-    workspace = Workspace(tmp_path / "shop")
-    made = Stack(workspace, tmp_path / "connections")
-    (tmp_path / "params.yaml").write_text(f"{PARAMS}promotion: {{must_beat: []}}\n")
-    workspace.root.mkdir()
-    made.lethe("init", "--params", str(tmp_path / "params.yaml"))
-    shop.catalogue(workspace.landing)
-    shop.export(workspace.landing / "day-30.csv.gz", shop.history())
-    made.lethe("night")
-    (tmp_path / "erase.txt").write_text(f"{shop.ERASED}\n")
+    copy = small_night.copied(tmp_path / "shop")
+    made = Stack(Workspace(copy.root), copy.connections)
+    (tmp_path / "erase.txt").write_text(f"{people[0]}\n")
     made.lethe("erase", "--file", str(tmp_path / "erase.txt"))
     try:
         yield made
@@ -68,7 +70,9 @@ def _rows(file: Path, table: str) -> int:
 
 
 @pytest.mark.timeout(600)  # most of it is four servers that start on two shared cores
-def test_a_history_in_files_goes_over_whole_and_an_erasure_reaches_it_there(lived: Stack) -> None:
+def test_a_history_in_files_goes_over_whole_and_an_erasure_reaches_it_there(
+    lived: Stack, people: tuple[str, str]
+) -> None:
     state, before = lived.workspace.state, _seen(lived)
     runs, entries = _rows(state / "mlflow/mlflow.db", "runs"), before["register_position"]
     refused = subprocess.run(
@@ -100,7 +104,7 @@ def test_a_history_in_files_goes_over_whole_and_an_erasure_reaches_it_there(live
     assert night["retired"]["closed"] >= 1
     lists = [p.read_text() for p in (state / "mlflow").rglob("users.txt")]
     assert len(lists) == 1
-    (lived.connections.parent / "erased").write_text(f"{shop.ERASED}\n")
+    (lived.connections.parent / "erased").write_text(f"{people[0]}\n")
     assert lived.lethe("scan", "--file", str(lived.connections.parent / "erased"))["found"] == 0
     assert lived.lethe("verify")["verdict"] == "VERIFIED"
     assert undeclared(lived.workspace) == ()
@@ -125,13 +129,13 @@ def _lose_the_disk(stack: Stack) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_person_erased_after_the_backup_of_a_stack_is_nowhere_after_the_restore(
-    lived: Stack, tmp_path: Path
+    lived: Stack, people: tuple[str, str], tmp_path: Path
 ) -> None:
     if not lived.workspace.stack_environment.exists():
         lived.lethe("up", "--move")
     backup, copy, erased = (tmp_path / name for name in ("b.tar.gz", "register.db", "erased"))
     lived.lethe("backup", str(backup))
-    erased.write_text(f"{shop.LATE}\n")
+    erased.write_text(f"{people[1]}\n")
     lived.lethe("erase", "--file", str(erased))
     register = Register.open(lived.settings()["LETHE_REGISTER_URL"])
     for state in register.requests():  # as a night did that the backup does not know
