@@ -13,6 +13,7 @@ from lethe.solutions.environment import pin_process
 
 os.environ.update(TELEMETRY_OFF)
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
+os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # it speaks as the process ends, to closed streams
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 pin_process("Haswell")
 
