@@ -186,8 +186,8 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 changed = sorted(k for k in before.keys() | os.environ.keys()
                  if before.get(k) != os.environ.get(k))
-heavy = sorted({"mlflow", "prefect", "optuna", "dvc", "implicit", "lightfm", "matplotlib"}
-               & set(sys.modules))
+heavy = sorted({"mlflow", "prefect", "optuna", "dvc", "implicit", "lightfm", "matplotlib",
+                "pandas", "scipy.sparse", "scipy.linalg"} & set(sys.modules))
 print(json.dumps({"wrote": wrote, "environment": changed, "heavy": heavy}))
 """
 

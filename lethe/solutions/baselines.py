@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import sparse
 
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Factors, FloatArray, Progress
@@ -44,7 +44,7 @@ def popularity(matrix: InteractionMatrix) -> npt.NDArray[np.int64]:
 def popular_items(matrix: InteractionMatrix) -> npt.NDArray[np.int32]:
     """All items by falling popularity, equal ones by index: int32 (n_items,).
 
-    >>> csr = sparse.csr_matrix(np.array([[1, 1, 0], [0, 1, 1]], dtype=np.float32))
+    >>> csr = scipy.sparse.csr_matrix(np.array([[1, 1, 0], [0, 1, 1]], dtype=np.float32))
     >>> popular_items(InteractionMatrix(("u", "v"), ("a", "b", "c"), csr)).tolist()
     [1, 0, 2]
     """
@@ -104,7 +104,7 @@ def fit_item_knn(
         _neighbours(columns, norms, start, hyperparameters)
         for start in range(0, len(matrix.items), _BLOCK)
     ]
-    similarities = sparse.vstack(blocks, format="csr").T.tocsr()
+    similarities = scipy.sparse.vstack(blocks, format="csr").T.tocsr()
     learned = ItemKnn(matrix.csr, similarities)
     if progress is not None:
         progress(1, learned)
@@ -123,4 +123,4 @@ def _neighbours(
     order = np.argsort(-block, axis=1, kind="stable")[:, :keep]
     cut = np.zeros_like(block, dtype=np.float32)
     np.put_along_axis(cut, order, np.take_along_axis(block, order, 1).astype(np.float32), 1)
-    return sparse.csr_matrix(cut)
+    return scipy.sparse.csr_matrix(cut)

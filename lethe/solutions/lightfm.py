@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import sparse
 
 from lethe.errors import BadConfiguration, BadInput, RecipeFailed
 from lethe.interactions.training.matrix import Features, InteractionMatrix
@@ -104,7 +104,7 @@ def _run(
 ) -> None:
     weights = matrix.csr.tocoo(copy=True)
     weights.data = (weights.data / weights.data.mean(dtype=np.float64)).astype(np.float32)
-    positives = sparse.coo_matrix(
+    positives = scipy.sparse.coo_matrix(
         (np.ones_like(weights.data), (weights.row, weights.col)), shape=weights.shape
     )
     for epoch in range(1, epochs + 1):
@@ -127,13 +127,13 @@ def _run(
 
 def _design(features: Features | None, rows: int, weight: float) -> Any:
     """Identity beside the attributes, which sum to `weight` in each row; float32 CSR."""
-    identity = sparse.identity(rows, dtype=np.float32, format="csr")
+    identity = scipy.sparse.identity(rows, dtype=np.float32, format="csr")
     if features is None:
         return identity
     shared = features.csr.astype(np.float64)
     sums = np.asarray(abs(shared).sum(axis=1), dtype=np.float64).ravel()
     shared.data *= weight / np.repeat(sums, np.diff(shared.indptr))
-    design = sparse.hstack([identity, shared], format="csr", dtype=np.float32)
+    design = scipy.sparse.hstack([identity, shared], format="csr", dtype=np.float32)
     design.sort_indices()
     return design
 

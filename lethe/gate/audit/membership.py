@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lethe.errors import BadConfiguration
 from lethe.gate.audit import curves, lira, shadows
@@ -121,7 +121,7 @@ def audit(  # noqa: PLR0913
     members = np.sort(draw.choice(held, min(targets, len(held)), replace=False))
     outsiders = subject.outsiders[np.flatnonzero(np.diff(subject.outsiders.indptr) > 1)]
     rows = [pool.csr[members], outsiders]
-    asked = Asked.of(sparse.vstack(rows, "csr").astype(np.float32), popularity)
+    asked = Asked.of(scipy.sparse.vstack(rows, "csr").astype(np.float32), popularity)
     inside = shadows.drawn(models, len(pool.users), draw)
     seen = shadows.fitted(pool, inside, members, asked, fit, subject.equations, draw, hear)
     champion = _scored(subject.whole, subject.factors, asked, seen, subject.equations)

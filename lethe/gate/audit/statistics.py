@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from lethe.gate.audit.curves import Doubles
 from lethe.gate.proof.algebra import FoldIn, confidences, predictions
@@ -64,7 +64,7 @@ class Asked:
                 kept.append(np.delete(span, place))
         places = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
         ends = np.concatenate(([0], np.cumsum([len(span) for span in kept])))
-        left_out = sparse.csr_matrix(
+        left_out = scipy.sparse.csr_matrix(
             (histories.data[places], histories.indices[places], ends),
             shape=(len(kept), histories.shape[1]),
         )
@@ -131,7 +131,9 @@ def _cosine(histories: Any, unit: Doubles) -> Doubles:
 
 def _pattern(histories: Any) -> Any:
     ones = np.ones(histories.nnz)
-    return sparse.csr_matrix((ones, histories.indices, histories.indptr), shape=histories.shape)
+    return scipy.sparse.csr_matrix(
+        (ones, histories.indices, histories.indptr), shape=histories.shape
+    )
 
 
 def _unit(rows: Doubles) -> Doubles:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, sparse
+import scipy
 
 Doubles = npt.NDArray[np.float64]
 
@@ -35,7 +35,7 @@ _STEP = 4
 def confidences(weights: Any, alpha: float) -> Any:
     """c on the observed pairs: float64 CSR with the float32 products that the solver used."""
     products = weights.data.astype(np.float32) * np.float32(alpha)
-    return sparse.csr_matrix(
+    return scipy.sparse.csr_matrix(
         (products.astype(np.float64), weights.indices, weights.indptr), shape=weights.shape
     )
 
@@ -134,8 +134,10 @@ class FoldIn:
     """
 
     def __init__(self, Y: Doubles, regularization: float) -> None:
-        self._factor = linalg.cholesky(Y.T @ Y + regularization * np.eye(Y.shape[1]), lower=True)
-        self._white = linalg.solve_triangular(self._factor, Y.T, lower=True).T.copy()
+        self._factor = scipy.linalg.cholesky(
+            Y.T @ Y + regularization * np.eye(Y.shape[1]), lower=True
+        )
+        self._white = scipy.linalg.solve_triangular(self._factor, Y.T, lower=True).T.copy()
 
     def __call__(self, confidence: Any) -> Doubles:
         """x* for each row of c, float64 CSR (k, n_items): float64 (k, f); 0 for an empty row."""
@@ -151,7 +153,9 @@ class FoldIn:
                 white[rows] = self._short(confidence, rows, int(size))
         for row in np.flatnonzero(padded > width):
             white[row] = self._long(confidence, int(row))
-        solved: Doubles = linalg.solve_triangular(self._factor, white.T, trans="T", lower=True).T
+        solved: Doubles = scipy.linalg.solve_triangular(
+            self._factor, white.T, trans="T", lower=True
+        ).T
         return solved
 
     def _short(self, confidence: Any, rows: npt.NDArray[np.int64], size: int) -> Doubles:
@@ -171,10 +175,10 @@ class FoldIn:
         span = slice(confidence.indptr[row], confidence.indptr[row + 1])
         Z, weight = self._white[confidence.indices[span]], confidence.data[span]
         system = np.eye(Z.shape[1]) + (Z * (weight - 1.0)[:, None]).T @ Z
-        found: Doubles = linalg.solve(system, Z.T @ weight, assume_a="pos")
+        found: Doubles = scipy.linalg.solve(system, Z.T @ weight, assume_a="pos")
         return found
 
 
 def _with(pattern: Any, data: Doubles) -> Any:
     """The same places with other values."""
-    return sparse.csr_matrix((data, pattern.indices, pattern.indptr), shape=pattern.shape)
+    return scipy.sparse.csr_matrix((data, pattern.indices, pattern.indptr), shape=pattern.shape)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import sparse
+import scipy
 
 from lethe.errors import ArtifactCorrupt
 from lethe.interactions.training.matrix import Features, InteractionMatrix
@@ -94,7 +94,7 @@ def histories(
     items: tuple[str, ...],
     definition: Mapping[str, Any],
     day: int | None,
-) -> sparse.csr_matrix:
+) -> scipy.sparse.csr_matrix:
     """What people who must not be there would have been trained on, had they been.
 
     Weights as in `rebuild`, float32 CSR with `items` as columns and one row for each wanted person
@@ -234,14 +234,14 @@ def _frequent(pairs: pa.Table, column: str, minimum: int) -> pa.Table:
 
 def _cells(
     pairs: pa.Table, users: Sequence[Any], items: Sequence[Any], cap: float
-) -> sparse.csr_matrix:
+) -> scipy.sparse.csr_matrix:
     """Capped sums of pairs, by where their user stands in `users` and their item in `items`."""
     held = pc.min_element_wise(pairs["millionths_sum"], round(cap * _MILLION)).to_numpy()
     rows, columns = (
         pc.index_in(pairs[name], value_set=pa.array(names, pairs[name].type)).to_numpy()
         for name, names in (("user", users), ("item", items))
     )
-    matrix = sparse.coo_matrix(
+    matrix = scipy.sparse.coo_matrix(
         ((held / _MILLION).astype(np.float32), (rows, columns)), shape=(len(users), len(items))
     ).tocsr()
     matrix.sort_indices()
@@ -278,7 +278,7 @@ def _features(
     for owner in ids:
         indices += sorted(position[name] for name in held[owner])
         indptr.append(len(indices))
-    csr = sparse.csr_matrix(
+    csr = scipy.sparse.csr_matrix(
         (np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(ids), len(names))
     )
     return Features(names=names, csr=csr)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from lethe.errors import BadInput
 from lethe.gate.scoring.metrics import (
@@ -90,8 +90,8 @@ class Evaluation:
 
 def evaluate(  # noqa: PLR0913
     learned: Learned,
-    train: csr_matrix,
-    held_out: csr_matrix,
+    train: scipy.sparse.csr_matrix,
+    held_out: scipy.sparse.csr_matrix,
     ks: Sequence[int] = CUTOFFS,
     *,
     users: Rows | None = None,
@@ -140,12 +140,14 @@ class _Window:
     """Users to score, aligned: `seen` and `relevant` are patterns of (len(rows), n_items)."""
 
     rows: Rows
-    seen: csr_matrix
-    relevant: csr_matrix
+    seen: scipy.sparse.csr_matrix
+    relevant: scipy.sparse.csr_matrix
     counts: EvaluationCounts
 
 
-def _window(train: csr_matrix, held_out: csr_matrix, users: Rows | None) -> _Window:
+def _window(
+    train: scipy.sparse.csr_matrix, held_out: scipy.sparse.csr_matrix, users: Rows | None
+) -> _Window:
     n_users = train.shape[0]
     rows = np.arange(n_users) if users is None else np.unique(np.asarray(users, dtype=np.int64))
     if rows.size and (rows[0] < 0 or rows[-1] >= n_users):
@@ -169,7 +171,7 @@ def _window(train: csr_matrix, held_out: csr_matrix, users: Rows | None) -> _Win
     return _Window(rows[scored], seen[scored], unseen[scored], counts)
 
 
-def _hits(recommended: Items, relevant: csr_matrix) -> NDArray[np.bool_]:
+def _hits(recommended: Items, relevant: scipy.sparse.csr_matrix) -> NDArray[np.bool_]:
     """bool like `recommended`: True where the item is among the user's relevant ones."""
     wanted = _keys(relevant)
     asked = recommended + np.arange(len(recommended))[:, None] * relevant.shape[1]
@@ -178,29 +180,31 @@ def _hits(recommended: Items, relevant: csr_matrix) -> NDArray[np.bool_]:
     return hits
 
 
-def _positive(matrix: csr_matrix) -> csr_matrix:
+def _positive(matrix: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     """The pattern of positive entries, indices sorted and each once, as a copy."""
-    pattern = csr_matrix(matrix > 0)
+    pattern = scipy.sparse.csr_matrix(matrix > 0)
     pattern.sum_duplicates()
     return pattern
 
 
-def _lengths(matrix: csr_matrix) -> Rows:
+def _lengths(matrix: scipy.sparse.csr_matrix) -> Rows:
     lengths: Rows = np.diff(matrix.indptr).astype(np.int64)
     return lengths
 
 
-def _keys(matrix: csr_matrix) -> Rows:
+def _keys(matrix: scipy.sparse.csr_matrix) -> Rows:
     """One ascending int64 for each stored pair: row * n_columns + column."""
     row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), _lengths(matrix))
     keys: Rows = row * matrix.shape[1] + matrix.indices
     return keys
 
 
-def _without(matrix: csr_matrix, other: csr_matrix) -> csr_matrix:
+def _without(
+    matrix: scipy.sparse.csr_matrix, other: scipy.sparse.csr_matrix
+) -> scipy.sparse.csr_matrix:
     """The pattern of `matrix` less that of `other`."""
     kept = ~np.isin(_keys(matrix), _keys(other), assume_unique=True)
     row = np.repeat(np.arange(matrix.shape[0]), _lengths(matrix))[kept]
-    return csr_matrix(
+    return scipy.sparse.csr_matrix(
         (np.ones(len(row), dtype=np.bool_), (row, matrix.indices[kept])), shape=matrix.shape
     )

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from lethe.errors import BadInput, RecipeFailed
 from lethe.gate.scoring.metrics import NO_ITEM, Items, Scores, top_items
@@ -59,7 +59,7 @@ def users_at_once(n_items: int, most: int, cells: int = _BLOCK_CELLS) -> int:
     return max(1, min(most, cells // max(1, n_items)))
 
 
-def unseen_scores(learned: Learned, rows: Rows, seen: csr_matrix) -> Scores:
+def unseen_scores(learned: Learned, rows: Rows, seen: scipy.sparse.csr_matrix) -> Scores:
     """Scores of a block, float32 (len(rows), n_items), -inf where `seen` has an entry.
 
     The array is the caller's own.
@@ -76,13 +76,13 @@ def unseen_scores(learned: Learned, rows: Rows, seen: csr_matrix) -> Scores:
     return scores
 
 
-def recommend(learned: Learned, rows: Rows, seen: csr_matrix, depth: int) -> Items:
+def recommend(learned: Learned, rows: Rows, seen: scipy.sparse.csr_matrix, depth: int) -> Items:
     """Lists of unseen items, int64 (len(rows), depth), -1 where the catalogue ends."""
     return top_items(unseen_scores(learned, rows, seen), depth)
 
 
 def recommend_all(
-    learned: Learned, rows: Rows, seen: csr_matrix, depth: int, threads: int = 1
+    learned: Learned, rows: Rows, seen: scipy.sparse.csr_matrix, depth: int, threads: int = 1
 ) -> Iterator[Lists]:
     """The lists of all `rows`, in their order, block by block.
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lethe.errors import BadInput
 
@@ -56,8 +56,8 @@ class InteractionMatrix:
     Raises:
         BadInput: when built from anything else. Messages count, they never name an id.
 
-    >>> m = InteractionMatrix(("u1", "u2"), ("a", "b"), sparse.csr_matrix([[1.0, 0.0], [2.0, 1.0]],
-    ...                       dtype=np.float32))
+    >>> csr = scipy.sparse.csr_matrix([[1.0, 0.0], [2.0, 1.0]], dtype=np.float32)
+    >>> m = InteractionMatrix(("u1", "u2"), ("a", "b"), csr)
     >>> m
     InteractionMatrix(2 users, 2 items, 3 pairs)
     >>> m.digest[:16]
@@ -148,7 +148,7 @@ def _check_names(names: tuple[str, ...], what: str, *, ascending: bool) -> None:
 
 def _proven(csr: Any, what: str, *, positive: bool) -> Any:
     """Return a read-only copy of `csr` after checking everything that a reader relies on."""
-    if not (sparse.issparse(csr) and csr.format == "csr" and csr.dtype == np.float32):
+    if not (scipy.sparse.issparse(csr) and csr.format == "csr" and csr.dtype == np.float32):
         raise BadInput(f"{what} must be a float32 CSR matrix")
     rows, columns = csr.shape
     indptr, indices, data = csr.indptr, csr.indices, csr.data
@@ -172,7 +172,7 @@ def _proven(csr: Any, what: str, *, positive: bool) -> Any:
     if wrong.any():
         rule = "not above 0" if positive else "stored zeros"
         raise BadInput(f"{what} hold {int(wrong.sum())} values that are {rule}")
-    copy = sparse.csr_matrix(
+    copy = scipy.sparse.csr_matrix(
         (data.copy(), indices.astype(np.int32), indptr.astype(np.int32)), shape=(rows, columns)
     )
     for array in (copy.data, copy.indices, copy.indptr):

@@ -79,7 +79,7 @@ class SnapshotRules(BaseModel):
 
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
-_NOBODY = pa.array([], _NAME)
+_NOBODY = pa.nulls(0, _NAME)  # pa.array imports pandas
 _AT_ONCE = 2_000_000
 """Names, of which many are one user's, that wait to be made one list (some 80 MB)."""
 _NO_WEIGHT = np.empty(0, np.int32)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import sparse
+import scipy
 
 from lethe.durable import read_json, sha256_file
 from lethe.errors import ArtifactCorrupt
@@ -50,7 +50,7 @@ class HeldOut:
     `cold_users` and `cold_items` are distinct, `cold_rows` interactions that touch one of them.
     """
 
-    csr: sparse.csr_matrix
+    csr: scipy.sparse.csr_matrix
     cold_users: int
     cold_items: int
     cold_rows: int
@@ -158,16 +158,16 @@ class TrainingSet:
 
     def _summed(
         self, user: Ints | Longs, item: Ints | Longs, weight: Longs, shape: tuple[int, int]
-    ) -> sparse.csr_matrix:
+    ) -> scipy.sparse.csr_matrix:
         """Sum the millionths of each pair, cap, divide once. Integers: no order can matter."""
-        sums = sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
+        sums = scipy.sparse.coo_matrix((weight, (user, item)), shape=shape).tocsr()  # canonical
         np.minimum(sums.data, round(self.maximum_weight * MILLIONTHS), out=sums.data)
         data = np.empty(len(sums.data), np.float32)  # divided in float64, without a column of it
         np.divide(sums.data, MILLIONTHS, out=data, dtype=np.float64, casting="unsafe")
         indices, indptr = (
             part.astype(np.int32, copy=False) for part in (sums.indices, sums.indptr)
         )
-        return sparse.csr_matrix((data, indices, indptr), shape=shape)
+        return scipy.sparse.csr_matrix((data, indices, indptr), shape=shape)
 
     def _features(self, key: str, known: Longs) -> Features | None:
         """One-hot rows of `known`; a category that none of them carries does not exist."""
@@ -182,7 +182,7 @@ class TrainingSet:
         if not names:
             return None
         column_of = {value: column for column, value in enumerate(names)}
-        csr = sparse.csr_matrix(
+        csr = scipy.sparse.csr_matrix(
             (
                 np.ones(len(carried), dtype=np.float32),
                 (position[present], [column_of[value] for value in carried]),

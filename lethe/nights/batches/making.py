@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from lethe.adapters.catalogue import Catalogue
 from lethe.adapters.packing.model_folder import around
@@ -64,7 +64,7 @@ class Audience:
 
     rows: Ints
     stones: tuple[str, ...]
-    seen: csr_matrix
+    seen: scipy.sparse.csr_matrix
     cold: int
     suppressed: int
 
@@ -206,13 +206,15 @@ def audience_of(
     return Audience(
         rows=np.array([row_of[inner[row]] for row in listed], np.int64),
         stones=tuple(stones[row] for row in listed),
-        seen=_seen(training, solution, listed) if seen == "drop" else csr_matrix(shape, dtype=bool),
+        seen=_seen(training, solution, listed)
+        if seen == "drop"
+        else scipy.sparse.csr_matrix(shape, dtype=bool),
         cold=len(served) - len(listed),
         suppressed=len(people) - len(served),
     )
 
 
-def _seen(training: TrainingSet, solution: Solution, listed: list[int]) -> csr_matrix:
+def _seen(training: TrainingSet, solution: Solution, listed: list[int]) -> scipy.sparse.csr_matrix:
     """What the listed rows of the training set have, in the champion's columns."""
     column_of = {name: column for column, name in enumerate(solution.items)}
     columns = np.array([column_of.get(name, -1) for name in training.items], np.int64)
@@ -220,7 +222,7 @@ def _seen(training: TrainingSet, solution: Solution, listed: list[int]) -> csr_m
     places[listed] = np.arange(len(listed))
     row, column = places[training.user], columns[training.item]
     known = (row >= 0) & (column >= 0)
-    return csr_matrix(
+    return scipy.sparse.csr_matrix(
         (np.ones(int(known.sum()), np.bool_), (row[known], column[known])),
         shape=(len(listed), len(solution.items)),
     )

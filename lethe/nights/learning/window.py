@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lethe.gate.scoring.evaluation import Evaluation, evaluate
 from lethe.interactions.training.fading import span
@@ -49,7 +49,7 @@ class Window:
             # read again: the rows take more room than a matrix, and few half-lives are asked for
             data = replace(TrainingSet.read(self.training), half_life_days=half_life_days)
             made, own = data.matrix(self.learns), self.matrix.csr
-            csr = sparse.csr_matrix((made.csr.data, own.indices, own.indptr), own.shape)
+            csr = scipy.sparse.csr_matrix((made.csr.data, own.indices, own.indptr), own.shape)
             self._faded[half_life_days] = replace(self.matrix, csr=csr)
         return self._faded[half_life_days]
 

@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+import scipy
 
 from lethe.gate.proof.algebra import Doubles, FoldIn, predictions
 
@@ -82,7 +82,7 @@ class People:
         """From rows of c, float64 CSR (k, n_items); an empty row has size 0."""
         X = field.fold_in(confidence)
         scored = predictions(confidence, X, field.item_factors)
-        corrections = sparse.csr_matrix(
+        corrections = scipy.sparse.csr_matrix(
             (
                 (confidence.data - 1.0) * scored - confidence.data,
                 confidence.indices,
@@ -116,7 +116,7 @@ class People:
             return found
         scale = np.sqrt(self.size[measured])
         kernel = self._kernel(measured) / np.outer(scale, scale)
-        values, vectors = linalg.eigh(kernel)
+        values, vectors = scipy.linalg.eigh(kernel)
         kept = values > _ALIKE
         spread = vectors[:, kept].T @ (self.push[measured] / scale)
         found[measured] = (vectors[:, kept] @ (spread / values[kept])) / scale

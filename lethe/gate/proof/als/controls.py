@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 Indices = npt.NDArray[np.int64]
 _NEAREST = 32
@@ -46,7 +46,7 @@ def never_seen(confidence: Any, lengths: Indices, draw: np.random.Generator) -> 
         indices.append(items)
         data.append(values)
         indptr.append(indptr[-1] + len(items))
-    return sparse.csr_matrix(
+    return scipy.sparse.csr_matrix(
         (np.concatenate(data), np.concatenate(indices), indptr),
         shape=(len(lengths), confidence.shape[1]),
     )

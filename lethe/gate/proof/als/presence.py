@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lethe.gate.proof.algebra import Doubles, confidences
 from lethe.gate.proof.als import controls, faintness
@@ -163,7 +163,9 @@ def _faint(
     objective: Objective, field: Field, suspects: Mapping[str, Any], groups: list[Group]
 ) -> People:
     """Suspects without a share, whatever their group."""
-    rows = sparse.vstack([rows for _, rows in sorted(suspects.items()) if rows.shape[0]], "csr")
+    rows = scipy.sparse.vstack(
+        [rows for _, rows in sorted(suspects.items()) if rows.shape[0]], "csr"
+    )
     silent = np.flatnonzero(np.isnan(np.concatenate([group.joint for group in groups])))
     return People.of(confidences(rows[silent], objective.alpha), field)
 
@@ -175,7 +177,7 @@ def _measured(
     named = [(name, rows) for name, rows in sorted(suspects.items()) if rows.shape[0]]
     if not named:
         return [], field
-    stacked = confidences(sparse.vstack([rows for _, rows in named], "csr"), objective.alpha)
+    stacked = confidences(scipy.sparse.vstack([rows for _, rows in named], "csr"), objective.alpha)
     alone, joint, adjusted = [], [], field
     for first in range(0, stacked.shape[0], _JOINT):
         people = People.of(stacked[first : first + _JOINT], field)
