@@ -25,8 +25,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@command -v gcc >/dev/null || { echo "gcc is needed (Debian: apt-get install gcc)" >&2; exit 2; }
 	@echo "setting up .venv with $$($(PYTHON) --version); this takes a few minutes once"
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -qq --no-deps --require-hashes --no-compile -r requirements.lock
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on all cores; pip uses one
 	@touch $@
 
 nightly: $(STAMP) ## Run two nights on a generated shop: promote, erase, retrain, verify, destroy

@@ -158,7 +158,8 @@ def _gather(
         few = None if kept.all() else pa.array(kept)
         for name, column in ((USER, people), (ITEM, goods)):
             parts[name].append(column if few is None else column.filter(few))
-            if sum(len(part.dictionary) for part in parts[name]) > _AT_ONCE:
+            known, *others = (len(part.dictionary) for part in parts[name])
+            if sum(others) > max(known, _AT_ONCE):  # each time costs as much as there is so far
                 parts[name] = [_united(parts[name])]
         numbers[TIMESTAMP].append(table[TIMESTAMP].to_numpy()[kept])
         numbers["weight"].append(weight[kept])
