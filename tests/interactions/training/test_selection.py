@@ -10,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from lethe.errors import ArtifactCorrupt, BadConfiguration, TooFewInteractions
-from lethe.interactions.training import selection
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.snapshot import SnapshotReceipt, SnapshotRules, build
 from lethe.interactions.training.windows import TrainingSet
@@ -280,28 +279,3 @@ def test_a_training_set_shows_no_id_when_printed(tmp_path: Path) -> None:
     _, training = made(Store([WEEK]), SnapshotRules(**SMALL), tmp_path)
     assert "ann" not in repr(training)
     assert (training.position, training.head) == (3, HEAD)
-
-
-def test_names_are_made_one_list_as_seldom_as_there_are_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not with every part, once more people are known than may wait: each time copies all rows.
-
-    The mutant that counts those who are known among those who wait does.
-    """
-    shop = [
-        (f"u{n}", f"i{(n + day) % 7}", day, "view", None) for day in range(40) for n in range(8)
-    ]
-    once = made(Store([shop]), SnapshotRules(**SMALL), tmp_path / "once")
-    united, times = selection._united, list[int]()
-
-    def counted(parts: list[Any]) -> Any:
-        times.append(len(parts))
-        return united(parts)
-
-    monkeypatch.setattr(selection, "_united", counted)
-    monkeypatch.setattr(selection, "_AT_ONCE", 4)
-    parts = [shop[start : start + 8] for start in range(0, len(shop), 8)]
-    found = made(Store(parts), SnapshotRules(**SMALL), tmp_path / "parts")
-    assert found[0] == once[0]
-    assert 10 < len(times) <= 2 * (1 + len(parts) // 2) + 2
