@@ -12,11 +12,17 @@ and confirmed by the oracle in `tests/solutions/test_als.py`:
 
 So the item half-step solves (X'X + X'(C_i - I)X + reg I) y_i = X' C_i p_i, and a row without an
 observed pair gets a factor of exactly 0. An iteration solves users first, then items.
+
+With `momentum` each iteration begins from where the one before would have come, had it gone on
+(Nesterov 1983; for alternating least squares Mitchell, Ye and De Sterck 2020). What is minimised,
+and the equations in which a fit comes to rest, stay the same; it comes there in fewer iterations
+(docs/decisions/0028-momentum.md).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +36,9 @@ from lethe.solutions.learned import Factors, FloatArray, Progress
 
 # Threads of implicit's own loops. They do not change a bit of the result; 0 is one per core.
 SOLVER_THREADS = 0
+MOST_ITERATIONS = 200
 _START_SCALE = np.float32(0.01)
+_ROWS_AT_ONCE = 65_536
 
 
 class AlsHyperparameters(BaseModel):
@@ -40,8 +48,9 @@ class AlsHyperparameters(BaseModel):
         factors: columns of both factor matrices.
         regularization: added to the diagonal of each normal equation.
         alpha: confidence of an observed pair per unit of weight.
-        iterations: conjugate-gradient iterations. With fewer than about 80 deletion
-            verification can refuse an honest fit, because it has not come to rest.
+        iterations: conjugate-gradient iterations. With fewer than about 80, or 48 with momentum,
+            deletion verification can refuse an honest fit, because it has not come to rest.
+        momentum: begin each iteration beyond where the one before ended.
         seal: add one last iteration with the exact solver, so that the item factors solve their
             normal equations to float32 precision.
     """
@@ -51,7 +60,8 @@ class AlsHyperparameters(BaseModel):
     factors: int = Field(default=64, ge=8, le=512)
     regularization: float = Field(default=30.0, gt=0, le=10_000, allow_inf_nan=False)
     alpha: float = Field(default=5.0, gt=0, le=10_000, allow_inf_nan=False)
-    iterations: int = Field(default=80, ge=1, le=200)
+    iterations: int = Field(default=80, ge=1, le=MOST_ITERATIONS)
+    momentum: bool = False
     seal: bool = True
 
 
@@ -69,6 +79,45 @@ def fit(
     Raises:
         RecipeFailed: the solver failed or left a value that is not finite.
     """
+    return next(_stops(matrix, hyperparameters, seed, (0,), progress, threads))[1]
+
+
+def fit_to_rest(
+    matrix: InteractionMatrix,
+    hyperparameters: AlsHyperparameters,
+    seed: int,
+    at_rest: Callable[[AlsHyperparameters, Factors], bool],
+) -> tuple[AlsHyperparameters, Factors]:
+    """`fit`, and as many iterations more as it takes until `at_rest`, or `MOST_ITERATIONS`.
+
+    The hyper-parameters returned state how many it took: `fit` gives the same bits with them.
+
+    Raises:
+        RecipeFailed: as `fit`.
+    """
+    further, count = [0], hyperparameters.iterations
+    while count < MOST_ITERATIONS:
+        count = min(count * 3 // 2 + 1, MOST_ITERATIONS)
+        further.append(count - hyperparameters.iterations)
+    for taken, factors in _stops(matrix, hyperparameters, seed, tuple(further)):
+        made = hyperparameters.model_copy(update={"iterations": taken})
+        if taken == MOST_ITERATIONS or at_rest(made, factors):
+            return made, factors
+    raise AssertionError("the last stop is MOST_ITERATIONS")
+
+
+def _stops(  # noqa: PLR0913
+    matrix: InteractionMatrix,
+    hyperparameters: AlsHyperparameters,
+    seed: int,
+    further: tuple[int, ...],
+    progress: Progress | None = None,
+    threads: int = SOLVER_THREADS,
+) -> Iterator[tuple[int, Factors]]:
+    """One fit, stopped and sealed so many iterations further than asked for, in ascending order.
+
+    Going on changes nothing of what a stop gave, nor a stop anything of what follows.
+    """
     from implicit.cpu.als import AlternatingLeastSquares
 
     heaviest = float(matrix.csr.data.max(initial=0)) * hyperparameters.alpha
@@ -79,7 +128,6 @@ def fit(
             factors=hyperparameters.factors,
             regularization=hyperparameters.regularization,
             alpha=hyperparameters.alpha,
-            iterations=hyperparameters.iterations,
             dtype=np.float32,
             use_native=True,
             use_cg=True,
@@ -88,30 +136,72 @@ def fit(
         )
         model.item_factors = item_start(matrix.items, hyperparameters.factors, seed)
         model.user_factors = np.zeros((len(matrix.users), hyperparameters.factors), np.float32)
-        _run(model, matrix, hyperparameters, progress)
-    try:
-        return Factors(model.user_factors, model.item_factors)
-    except BadInput as error:
-        raise RecipeFailed(f"als: {error}") from None
-
-
-def _run(
-    model: Any,
-    matrix: InteractionMatrix,
-    hyperparameters: AlsHyperparameters,
-    progress: Progress | None,
-) -> None:
+    momentum = _Momentum(model) if hyperparameters.momentum else None
     # implicit's compiled loops refuse read-only arrays
-    user_items = matrix.csr.copy()
+    user_items, done = matrix.csr.copy(), 0
 
     def report(iteration: int, _seconds: float, _loss: float | None) -> None:
         if progress is not None:
-            progress(iteration + 1, Factors(model.user_factors, model.item_factors))
+            progress(done + iteration + 1, Factors(model.user_factors, model.item_factors))
+        if momentum is not None and iteration + 1 < model.iterations:
+            momentum.carry_on()
 
-    _solve(model, user_items, report)
-    if hyperparameters.seal:
-        model.use_cg, model.iterations = False, 1
-        _solve(model, user_items, None)
+    for more in further:
+        with one_blas_thread():
+            if momentum is not None and done:
+                momentum.carry_on()
+            model.iterations = hyperparameters.iterations + more - done
+            _solve(model, user_items, report)
+            done += model.iterations
+            stopped = model.user_factors, model.item_factors
+            if more != further[-1]:
+                model.user_factors, model.item_factors = (one.copy() for one in stopped)
+            if hyperparameters.seal:
+                model.use_cg, model.iterations = False, 1
+                _solve(model, user_items, None)
+        try:
+            yield done, Factors(model.user_factors, model.item_factors)
+        except BadInput as error:
+            raise RecipeFailed(f"als: {error}") from None
+        model.use_cg = True
+        model.user_factors, model.item_factors = stopped
+
+
+class _Momentum:
+    """Between two iterations, moves both factor matrices on by a share of how far they came.
+
+    The share of step k is (k - 1) / (k + 2) (Nesterov 1983). Where the items turn back on where
+    they were carried, k begins anew (O'Donoghue and Candes 2015, the gradient scheme).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._users, self._items = model.user_factors.copy(), model.item_factors.copy()
+        self._began = model.item_factors.copy()
+        self._step = 0
+
+    def carry_on(self) -> None:
+        """After an iteration, in place; the arrays are float32, and one copy of each is held."""
+        items = self._model.item_factors
+        turned = _inner(items - self._began, items - self._items) < 0
+        self._step = 1 if turned else self._step + 1
+        share = np.float32((self._step - 1) / (self._step + 2))
+        _carry(self._model.user_factors, self._users, share)
+        _carry(items, self._items, share)
+        self._began[:] = items
+
+
+def _inner(first: FloatArray, second: FloatArray) -> float:
+    return float(np.einsum("if,if->", first, second, dtype=np.float64))
+
+
+def _carry(rows: FloatArray, before: FloatArray, share: np.float32) -> None:
+    """`rows` gets rows + share * (rows - before), and `before` what `rows` was."""
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        some = slice(first, first + _ROWS_AT_ONCE)
+        solved = rows[some].copy()
+        rows[some] += share * (solved - before[some])
+        before[some] = solved
 
 
 def _solve(model: Any, user_items: Any, callback: Any) -> None:

@@ -10,7 +10,7 @@ from lethe.durable import sha256_json
 from lethe.interactions.training.fading import nearest
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Learned, Progress
-from lethe.solutions.recipes import recipe
+from lethe.solutions.recipes import AtRest, recipe
 
 HALF_LIFE: Final = "half_life_days"
 """Stands among the hyper-parameters of a trial where half-lives are searched."""
@@ -67,3 +67,18 @@ class Setting:
         chosen = recipe(self.recipe)
         values = chosen.hyperparameters.model_validate(dict(self.hyperparameters))
         return chosen.fit(matrix, values, self.seed, progress)
+
+    def fit_to_rest(self, matrix: InteractionMatrix, at_rest: AtRest) -> tuple[Setting, Learned]:
+        """`fit`, and more of it until `at_rest`; the setting returned gives the same with `fit`.
+
+        A recipe that knows no such thing is fitted as it is.
+
+        Raises:
+            RecipeFailed: the fit failed.
+        """
+        chosen = recipe(self.recipe)
+        if chosen.fit_to_rest is None:
+            return self, self.fit(matrix)
+        values = chosen.hyperparameters.model_validate(dict(self.hyperparameters))
+        made, learned = chosen.fit_to_rest(matrix, values, self.seed, at_rest)
+        return replace(self, hyperparameters=made.model_dump(mode="json")), learned

@@ -14,6 +14,7 @@ from lethe.nights.learning.training import refit
 from lethe.nights.learning.tuning import Tuned
 from lethe.params import Params
 from lethe.solutions import setting
+from lethe.solutions.als import MOST_ITERATIONS
 from lethe.solutions.factors import Manifest
 from lethe.solutions.recipes import recipe
 from lethe.solutions.setting import HALF_LIFE, Setting
@@ -21,7 +22,11 @@ from tests.fakes.trained_shop import params, write_training
 
 OFFERED = (None, 12.0, 25.0)  # the shop's forty days are between one and four of each
 HEAD, DATA = (4, "c" * 64), "d" * 32 + ".dir"
-VALUES = {"factors": 8, "regularization": 1.0, "iterations": 5}
+VALUES = {
+    "factors": 8,
+    "regularization": 1.0,
+    "iterations": MOST_ITERATIONS,
+}  # it goes on no further
 
 
 def shop_at(folder: Path) -> Workspace:
@@ -64,7 +69,12 @@ def heard_fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 digests.append(matrix.digest)
             return known.fit(matrix, values, seed, progress)
 
-        return replace(known, fit=fit)
+        def to_rest(matrix: Any, values: Any, seed: int, at_rest: Any) -> Any:
+            digests.append(matrix.digest)
+            assert known.fit_to_rest is not None
+            return known.fit_to_rest(matrix, values, seed, at_rest)
+
+        return replace(known, fit=fit, fit_to_rest=to_rest if known.fit_to_rest else None)
 
     monkeypatch.setattr(setting, "recipe", listening)
     return digests

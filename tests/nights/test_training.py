@@ -10,13 +10,15 @@ import pytest
 
 from lethe.errors import BadConfiguration, RecipeFailed
 from lethe.estate.workspace import Workspace
+from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.interactions.training.windows import TrainingSet
+from lethe.nights.learning import training
 from lethe.nights.learning.training import CHAMPION, judge, refit, train
 from lethe.nights.learning.tuning import Tuned
 from lethe.nights.learning.window import Window
 from lethe.solutions import setting
 from lethe.solutions.factors import Manifest, read_solution
-from lethe.solutions.recipes import recipe
+from lethe.solutions.recipes import AtRest, recipe
 from lethe.solutions.setting import Setting
 from tests.fakes.trained_shop import params, write_training
 
@@ -70,6 +72,27 @@ def test_the_stored_solution_is_a_cold_fit_on_everything(workspace: Workspace) -
     assert made.hyperparameters == dict(stored.manifest.hyperparameters)
 
 
+def test_what_is_stored_was_trained_until_it_was_at_rest_and_says_how_long_that_was(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def at_rest(matrix: InteractionMatrix, _: int) -> AtRest:
+        assert matrix.digest == TrainingSet.read(workspace.training).matrix("all").digest
+
+        def answer(values: Any, _: object) -> bool:
+            asked.append(values.iterations)
+            return len(asked) == 3
+
+        return answer
+
+    monkeypatch.setattr(training, "at_rest", at_rest)
+    made = train(workspace, params(), [best_of("als", GOOD, 0.3)], DATA, HEAD, None)
+    assert asked[0] == GOOD["iterations"]
+    assert made.hyperparameters["iterations"] == asked[-1] > asked[0]
+    assert read_solution(Path(made.folder)).manifest.hyperparameters == made.hyperparameters
+
+
 def test_the_champion_is_fitted_on_what_tonights_recipes_are_fitted_on(
     workspace: Workspace,
 ) -> None:
@@ -79,7 +102,7 @@ def test_the_champion_is_fitted_on_what_tonights_recipes_are_fitted_on(
     shown = {row.name: row.mean for row in judged.leaderboard}[CHAMPION]
     window, metric = Window.read(workspace.training, "test"), params().promotion.metric
     fit = recipe("als")
-    values = fit.hyperparameters.model_validate(GOOD)
+    values = fit.hyperparameters.model_validate(dict(champion.hyperparameters))
     fair = window.evaluate(fit.fit(window.matrix, values, 99, None)).means[metric]
     whole = TrainingSet.read(workspace.training).matrix("all")
     leaking = window.evaluate(_aligned(fit.fit(whole, values, 99, None), whole, window))
@@ -103,6 +126,7 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion = manifest_of(workspace, GOOD, seed=params().seed)
+    best = dict(champion.hyperparameters)
     fits: list[str] = []
 
     def counted(name: str) -> Any:
@@ -115,7 +139,7 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
         return replace(found, fit=fit)
 
     monkeypatch.setattr(setting, "recipe", counted)
-    judged = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
+    judged = judge(workspace.training, params(), {"als": best}, "als", champion)
     shown = {row.name: row.mean for row in judged.leaderboard}
     assert shown["als"] == shown[CHAMPION]
     assert fits.count("als") == 1

@@ -20,6 +20,7 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.gate.scoring.quality import LeaderboardRow, QualityJudgement, leaderboard
 from lethe.interactions.training.windows import TrainingSet
+from lethe.nights.learning.rest import at_rest
 from lethe.nights.learning.tuning import Hyperparameters, Tuned
 from lethe.nights.learning.window import Window
 from lethe.nights.memory import last_night
@@ -203,6 +204,8 @@ def train(  # noqa: PLR0913
         folder = workspace.candidates / judged.setting.recipe
         write_solution(folder, solution)
         people = len(solution.users) - len(data.canaries)
+        made = replace(judged.setting, hyperparameters=solution.manifest.hyperparameters)
+        judged = replace(judged, setting=made)
         return _told(judged, params.promotion.metric, folder, people, len(solution.items), winner)
 
     made = attempt(last_night.too_short(workspace))
@@ -251,9 +254,9 @@ def refit(
     data_version: str,
     register_head: tuple[int, str],
 ) -> Solution:
-    """One cold fit on the whole training set, with all that a replay needs to know."""
+    """One cold fit on the whole training set, to rest, with all that a replay needs to know."""
     matrix = replace(data, half_life_days=setting.half_life_days).matrix("all")
-    learned = setting.fit(matrix)
+    setting, learned = setting.fit_to_rest(matrix, at_rest(matrix, setting.seed))
     if not isinstance(learned, Factors):
         raise RecipeFailed(f"recipe {setting.recipe} learns no factors that could be recorded")
     position, digest = register_head

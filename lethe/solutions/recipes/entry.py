@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lethe.errors import BadConfiguration
 from lethe.interactions.training.matrix import InteractionMatrix
-from lethe.solutions.learned import Learned, Progress
+from lethe.solutions.learned import Factors, Learned, Progress
 
 Choice = bool | int | float | str | None
 
@@ -58,6 +58,8 @@ class Dimension(BaseModel):
 
 
 Fit = Callable[[InteractionMatrix, Any, int, Progress | None], Learned]
+AtRest = Callable[[Any, Factors], bool]
+FitToRest = Callable[[InteractionMatrix, Any, int, AtRest], tuple[BaseModel, Factors]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Recipe:
         first: hyper-parameters, beside its defaults, that a search tries first where no earlier
             night left its best.
         baseline: True for what a winner must beat; a baseline is never recorded or promoted.
+        fit_to_rest: ``fit_to_rest(matrix, hyperparameters, seed, at_rest)`` -> hyper-parameters and
+            factors: `fit`, and more of it until ``at_rest(hyperparameters, factors)``; None where
+            there is no such thing. With the hyper-parameters it returns `fit` gives the same bits.
         layers: the layers of deletion verification that it is held to. Naming none means all six;
             `structure`, `manifest` and `replay` are asked of every recipe, whatever stands here.
     """
@@ -84,6 +89,7 @@ class Recipe:
     space: Mapping[str, Dimension] = field(default_factory=dict)
     first: Mapping[str, Choice] = field(default_factory=dict)
     baseline: bool = False
+    fit_to_rest: FitToRest | None = None
     layers: tuple[str, ...] = ()
 
     def check_space(self, space: Mapping[str, Dimension]) -> None:

@@ -1,0 +1,158 @@
+"""A fit goes on until it is at rest, whoever else it was asked to stop for, and not beyond."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from benchmarks.mutants import World
+from lethe.gate.proof.als import controls
+from lethe.gate.proof.verification import algebra_layers
+from lethe.interactions.training.matrix import InteractionMatrix
+from lethe.nights.learning import rest
+from lethe.solutions import als
+from lethe.solutions.als import MOST_ITERATIONS, AlsHyperparameters
+from lethe.solutions.learned import Factors
+from lethe.solutions.setting import Setting
+from tests.solutions.histories import history
+
+SHORT = AlsHyperparameters(factors=8, regularization=3.0, alpha=5.0, iterations=4, momentum=True)
+
+
+def never(_: object, __: Factors) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("momentum", [True, False])
+@pytest.mark.parametrize("seal", [True, False])
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_going_on_gives_the_bits_of_a_fit_that_was_asked_for_as_much(
+    momentum: bool, seal: bool, asked: int
+) -> None:
+    rule = SHORT.model_copy(update={"momentum": momentum, "seal": seal})
+    heard: list[int] = []
+
+    def at_rest(made: AlsHyperparameters, factors: Factors) -> bool:
+        heard.append(made.iterations)
+        assert factors.digests() == als.fit(history(), made, 3).digests()
+        return len(heard) == asked
+
+    made, factors = als.fit_to_rest(history(), rule, 3, at_rest)
+    assert heard == sorted(set(heard))
+    assert heard[0] == rule.iterations
+    assert made == rule.model_copy(update={"iterations": heard[-1]})
+    assert factors.digests() == als.fit(history(), made, 3).digests()
+
+
+@pytest.mark.parametrize("iterations", [1, 48, 150, MOST_ITERATIONS - 1, MOST_ITERATIONS])
+def test_it_ends_where_the_most_iterations_are(iterations: int) -> None:
+    rule = SHORT.model_copy(update={"iterations": iterations})
+    made, factors = als.fit_to_rest(history(), rule, 3, never)
+    assert made.iterations == MOST_ITERATIONS
+    assert factors.digests() == als.fit(history(), made, 3).digests()
+
+
+def test_a_fit_that_still_moves_goes_on_until_the_residual_test_answers() -> None:
+    matrix = history(400, 150)
+    world = World(matrix, (), SHORT)
+    judge = rest.at_rest(matrix, 1)
+    assert not judge(SHORT, als.fit(matrix, SHORT, world.seed))
+    assert not algebra_layers(world.case(world.honest))[2].passed
+    made, factors = als.fit_to_rest(matrix, SHORT, world.seed, judge)
+    assert SHORT.iterations < made.iterations < MOST_ITERATIONS
+    rested = replace(world, rule=made)
+    assert rested.honest.digests() == factors.digests()
+    assert algebra_layers(rested.case(factors))[2].passed
+
+
+def slow_shares(confidence: np.ndarray, people: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Oracle: a of each of some people, who are none of those in `confidence`, all of it dense.
+
+    The gradient of an item is the sum over people of (c (x . y) - c p) x, and reg y.
+    """
+
+    def fold_in(rows: np.ndarray) -> Any:
+        ridge = SHORT.regularization * np.eye(items.shape[1])
+        weights = np.where(rows > 0, rows, 1.0)
+        return np.array([np.linalg.solve((items.T * w) @ items + ridge, (items.T * w) @ (r > 0))
+                         for w, r in zip(weights, rows, strict=True)])  # fmt: skip
+
+    def pulls(rows: np.ndarray, X: np.ndarray) -> Any:
+        weights = np.where(rows > 0, rows, 1.0)
+        return weights * (X @ items.T) - weights * (rows > 0)
+
+    X, others = fold_in(confidence), fold_in(people)
+    gradient = pulls(confidence, X).T @ X + SHORT.regularization * items
+    trace = np.array([
+        ((X**2).sum(axis=1) * np.where(column > 0, column, 1.0)).sum()
+        + SHORT.regularization * items.shape[1]
+        for column in confidence.T
+    ])  # fmt: skip
+    alone = np.einsum("ui,uf->uif", pulls(people, others), others)
+    push = -np.einsum("uif,if,i->u", alone, gradient, 1 / trace)
+    shares: np.ndarray = push / np.einsum("uif,uif,i->u", alone, alone, 1 / trace)
+    return shares
+
+
+@pytest.mark.parametrize("iterations", [2, 4, 9, 30])
+def test_the_share_of_known_people_who_are_off_is_that_of_a_slow_sum(
+    iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = history(90, 40)
+    factors = als.fit(matrix, SHORT.model_copy(update={"iterations": iterations}), 3)
+    strangers: list[np.ndarray] = []
+
+    def drawn(confidence: Any, lengths: Any, draw: Any) -> Any:
+        found = controls.never_seen(confidence, lengths, draw)
+        strangers.append(found.toarray())
+        return found
+
+    monkeypatch.setattr(rest, "controls", SimpleNamespace(
+        members=controls.members, never_seen=drawn
+    ))  # fmt: skip
+    answer = rest.at_rest(matrix, 1)
+    answer(SHORT, factors)
+    dense, items = SHORT.alpha * matrix.csr.toarray().astype(float), factors.item_factors
+    off = np.abs(
+        [
+            slow_shares(dense, people, items.astype(float))
+            for people in (dense, strangers[0])  # a member's a is 1 more than what it is off by
+        ]
+    )
+    # of all the shares there could be, each beside its neighbours: which answer yes
+    for limit in np.quantile(off, (0.05, 0.3, 0.5, 0.8, 0.95)):
+        monkeypatch.setattr(rest, "LARGEST_ERROR", limit * (1 + 1e-6))
+        share = float(np.mean(off > limit * (1 + 1e-6)))
+        for few, expected in ((share + 1e-6, True), (share - 1e-6, False)):
+            monkeypatch.setattr(rest, "FEW", few)
+            assert answer(SHORT, factors) is expected
+
+
+def test_where_nobody_shows_more_iterations_are_not_asked_for() -> None:
+    csr = sparse.csr_matrix(np.eye(8, dtype=np.float32))
+    names = tuple(f"{k}" for k in range(8))
+    matrix = InteractionMatrix(names, names, csr)
+    nothing = Factors(np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32))
+    assert rest.at_rest(matrix, 1)(SHORT, nothing)
+
+
+def test_a_recipe_that_does_not_come_to_rest_is_fitted_as_it_is() -> None:
+    setting = Setting.of("popular", {}, 3)
+    again, learned = setting.fit_to_rest(history(), never)
+    assert again == setting
+    assert isinstance(learned, Factors)
+
+
+def test_a_setting_tells_how_long_it_took() -> None:
+    setting = Setting.of("als", SHORT.model_dump(), 3)
+    made, learned = setting.fit_to_rest(history(), never)
+    assert made.hyperparameters == {**setting.hyperparameters, "iterations": MOST_ITERATIONS}
+    again = made.fit(history())
+    assert isinstance(learned, Factors)
+    assert isinstance(again, Factors)
+    assert learned.digests() == again.digests()
