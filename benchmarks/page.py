@@ -18,14 +18,6 @@ def machine(load: float) -> str:
     )
 
 
-def kept(section: str, page: Path) -> str:
-    """What stands between the section's markers, with them; nothing between them if it is new."""
-    begin, end = f"<!-- {section} -->\n", f"\n<!-- /{section} -->"
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    inner = text.partition(begin)[2].partition(end)[0]
-    return f"{begin}{inner}{end}\n"
-
-
 def put(section: str, text: str, into: Path = PAGE) -> None:
     """Replace what stands between the section's markers.
 
