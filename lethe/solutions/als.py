@@ -50,6 +50,7 @@ class AlsHyperparameters(BaseModel):
         alpha: confidence of an observed pair per unit of weight.
         iterations: conjugate-gradient iterations. With fewer than about 80, or 48 with momentum,
             deletion verification can refuse an honest fit, because it has not come to rest.
+        further_iterations: what `fit_to_rest` ran beyond them.
         momentum: begin each iteration beyond where the one before ended.
         seal: add one last iteration with the exact solver, so that the item factors solve their
             normal equations to float32 precision.
@@ -61,6 +62,7 @@ class AlsHyperparameters(BaseModel):
     regularization: float = Field(default=30.0, gt=0, le=10_000, allow_inf_nan=False)
     alpha: float = Field(default=5.0, gt=0, le=10_000, allow_inf_nan=False)
     iterations: int = Field(default=80, ge=1, le=MOST_ITERATIONS)
+    further_iterations: int = Field(default=0, ge=0, le=MOST_ITERATIONS)
     momentum: bool = False
     seal: bool = True
 
@@ -79,7 +81,8 @@ def fit(
     Raises:
         RecipeFailed: the solver failed or left a value that is not finite.
     """
-    return next(_stops(matrix, hyperparameters, seed, (0,), progress, threads))[1]
+    further = (hyperparameters.further_iterations,)
+    return next(_stops(matrix, hyperparameters, seed, further, progress, threads))[1]
 
 
 def fit_to_rest(
@@ -88,22 +91,22 @@ def fit_to_rest(
     seed: int,
     at_rest: Callable[[AlsHyperparameters, Factors], bool],
 ) -> tuple[AlsHyperparameters, Factors]:
-    """`fit`, and as many iterations more as it takes until `at_rest`, or `MOST_ITERATIONS`.
+    """`fit`, and as many further iterations as it takes until `at_rest`, or `MOST_ITERATIONS`.
 
-    The hyper-parameters returned state how many it took: `fit` gives the same bits with them.
+    The hyper-parameters returned state how many it took, whatever those given state: `fit` gives
+    the same bits with them.
 
     Raises:
         RecipeFailed: as `fit`.
     """
-    further, count = [0], hyperparameters.iterations
-    while count < MOST_ITERATIONS:
-        count = min(count * 3 // 2 + 1, MOST_ITERATIONS)
-        further.append(count - hyperparameters.iterations)
+    first, further = hyperparameters.iterations, [0]
+    while (count := first + further[-1]) < MOST_ITERATIONS:
+        further.append(min(count * 3 // 2 + 1, MOST_ITERATIONS) - first)
     for taken, factors in _stops(matrix, hyperparameters, seed, tuple(further)):
-        made = hyperparameters.model_copy(update={"iterations": taken})
-        if taken == MOST_ITERATIONS or at_rest(made, factors):
+        made = hyperparameters.model_copy(update={"further_iterations": taken})
+        if taken == further[-1] or at_rest(made, factors):
             return made, factors
-    raise AssertionError("the last stop is MOST_ITERATIONS")
+    raise AssertionError("the last stop returns")
 
 
 def _stops(  # noqa: PLR0913
@@ -114,7 +117,7 @@ def _stops(  # noqa: PLR0913
     progress: Progress | None = None,
     threads: int = SOLVER_THREADS,
 ) -> Iterator[tuple[int, Factors]]:
-    """One fit, stopped and sealed so many iterations further than asked for, in ascending order.
+    """One fit, stopped and sealed after so many further iterations, in ascending order.
 
     Going on changes nothing of what a stop gave, nor a stop anything of what follows.
     """
@@ -160,7 +163,7 @@ def _stops(  # noqa: PLR0913
                 model.use_cg, model.iterations = False, 1
                 _solve(model, user_items, None)
         try:
-            yield done, Factors(model.user_factors, model.item_factors)
+            yield more, Factors(model.user_factors, model.item_factors)
         except BadInput as error:
             raise RecipeFailed(f"als: {error}") from None
         model.use_cg = True

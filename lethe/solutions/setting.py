@@ -12,6 +12,8 @@ from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Learned, Progress
 from lethe.solutions.recipes import AtRest, recipe
 
+FURTHER: Final = "further_iterations"
+"""Stands among the hyper-parameters of what went on until it was at rest: how much further."""
 HALF_LIFE: Final = "half_life_days"
 """Stands among the hyper-parameters of a trial where half-lives are searched."""
 
@@ -53,6 +55,13 @@ class Setting:
     def digest(self) -> str:
         """Hex SHA-256: equal for equal settings alone."""
         return sha256_json(asdict(self))
+
+    @property
+    def as_searched(self) -> Setting:
+        """Without what training went on for: of equal settings one need not be fitted."""
+        if FURTHER not in self.hyperparameters:
+            return self
+        return replace(self, hyperparameters={**self.hyperparameters, FURTHER: 0})
 
     def fading(self, offered: tuple[float | None, ...]) -> Setting:
         """The same with the nearest half-life that is `offered`: see `fading.nearest`."""

@@ -14,7 +14,6 @@ from lethe.nights.learning.training import refit
 from lethe.nights.learning.tuning import Tuned
 from lethe.params import Params
 from lethe.solutions import setting
-from lethe.solutions.als import MOST_ITERATIONS
 from lethe.solutions.factors import Manifest
 from lethe.solutions.recipes import recipe
 from lethe.solutions.setting import HALF_LIFE, Setting
@@ -22,11 +21,7 @@ from tests.fakes.trained_shop import params, write_training
 
 OFFERED = (None, 12.0, 25.0)  # the shop's forty days are between one and four of each
 HEAD, DATA = (4, "c" * 64), "d" * 32 + ".dir"
-VALUES = {
-    "factors": 8,
-    "regularization": 1.0,
-    "iterations": MOST_ITERATIONS,
-}  # it goes on no further
+VALUES = {"factors": 8, "regularization": 1.0, "iterations": 5}
 
 
 def shop_at(folder: Path) -> Workspace:

@@ -18,7 +18,7 @@ from lethe.nights.learning import rest
 from lethe.solutions import als
 from lethe.solutions.als import MOST_ITERATIONS, AlsHyperparameters
 from lethe.solutions.learned import Factors
-from lethe.solutions.setting import Setting
+from lethe.solutions.setting import FURTHER, Setting
 from tests.solutions.histories import history
 
 SHORT = AlsHyperparameters(factors=8, regularization=3.0, alpha=5.0, iterations=4, momentum=True)
@@ -38,14 +38,14 @@ def test_going_on_gives_the_bits_of_a_fit_that_was_asked_for_as_much(
     heard: list[int] = []
 
     def at_rest(made: AlsHyperparameters, factors: Factors) -> bool:
-        heard.append(made.iterations)
+        heard.append(made.further_iterations)
         assert factors.digests() == als.fit(history(), made, 3).digests()
         return len(heard) == asked
 
     made, factors = als.fit_to_rest(history(), rule, 3, at_rest)
     assert heard == sorted(set(heard))
-    assert heard[0] == rule.iterations
-    assert made == rule.model_copy(update={"iterations": heard[-1]})
+    assert heard[0] == 0
+    assert made == rule.model_copy(update={"further_iterations": heard[-1]})
     assert factors.digests() == als.fit(history(), made, 3).digests()
 
 
@@ -53,7 +53,10 @@ def test_going_on_gives_the_bits_of_a_fit_that_was_asked_for_as_much(
 def test_it_ends_where_the_most_iterations_are(iterations: int) -> None:
     rule = SHORT.model_copy(update={"iterations": iterations})
     made, factors = als.fit_to_rest(history(), rule, 3, never)
-    assert made.iterations == MOST_ITERATIONS
+    assert made.iterations == iterations
+    assert made.further_iterations == MOST_ITERATIONS - iterations
+    longer = rule.model_copy(update={"iterations": MOST_ITERATIONS})
+    assert factors.digests() == als.fit(history(), longer, 3).digests()
     assert factors.digests() == als.fit(history(), made, 3).digests()
 
 
@@ -64,7 +67,7 @@ def test_a_fit_that_still_moves_goes_on_until_the_residual_test_answers() -> Non
     assert not judge(SHORT, als.fit(matrix, SHORT, world.seed))
     assert not algebra_layers(world.case(world.honest))[2].passed
     made, factors = als.fit_to_rest(matrix, SHORT, world.seed, judge)
-    assert SHORT.iterations < made.iterations < MOST_ITERATIONS
+    assert 0 < made.further_iterations < MOST_ITERATIONS - SHORT.iterations
     rested = replace(world, rule=made)
     assert rested.honest.digests() == factors.digests()
     assert algebra_layers(rested.case(factors))[2].passed
@@ -144,14 +147,18 @@ def test_where_nobody_shows_more_iterations_are_not_asked_for() -> None:
 def test_a_recipe_that_does_not_come_to_rest_is_fitted_as_it_is() -> None:
     setting = Setting.of("popular", {}, 3)
     again, learned = setting.fit_to_rest(history(), never)
-    assert again == setting
+    assert again == again.as_searched == setting
     assert isinstance(learned, Factors)
 
 
 def test_a_setting_tells_how_long_it_took() -> None:
     setting = Setting.of("als", SHORT.model_dump(), 3)
     made, learned = setting.fit_to_rest(history(), never)
-    assert made.hyperparameters == {**setting.hyperparameters, "iterations": MOST_ITERATIONS}
+    further = MOST_ITERATIONS - SHORT.iterations
+    assert made.hyperparameters == {**setting.hyperparameters, FURTHER: further}
+    assert made.as_searched == setting != made
+    for begun in (setting, made):
+        assert begun.fit_to_rest(history(), never)[0] == made
     again = made.fit(history())
     assert isinstance(learned, Factors)
     assert isinstance(again, Factors)

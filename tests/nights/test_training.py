@@ -19,7 +19,7 @@ from lethe.nights.learning.window import Window
 from lethe.solutions import setting
 from lethe.solutions.factors import Manifest, read_solution
 from lethe.solutions.recipes import AtRest, recipe
-from lethe.solutions.setting import Setting
+from lethe.solutions.setting import FURTHER, Setting
 from tests.fakes.trained_shop import params, write_training
 
 GOOD = {"factors": 8, "regularization": 1.0, "iterations": 10}
@@ -81,15 +81,16 @@ def test_what_is_stored_was_trained_until_it_was_at_rest_and_says_how_long_that_
         assert matrix.digest == TrainingSet.read(workspace.training).matrix("all").digest
 
         def answer(values: Any, _: object) -> bool:
-            asked.append(values.iterations)
+            asked.append(values.further_iterations)
             return len(asked) == 3
 
         return answer
 
     monkeypatch.setattr(training, "at_rest", at_rest)
     made = train(workspace, params(), [best_of("als", GOOD, 0.3)], DATA, HEAD, None)
-    assert asked[0] == GOOD["iterations"]
-    assert made.hyperparameters["iterations"] == asked[-1] > asked[0]
+    assert made.hyperparameters["iterations"] == GOOD["iterations"]
+    assert made.hyperparameters[FURTHER] == asked[-1]
+    assert asked[-1] > asked[0] == 0
     assert read_solution(Path(made.folder)).manifest.hyperparameters == made.hyperparameters
 
 
@@ -102,7 +103,7 @@ def test_the_champion_is_fitted_on_what_tonights_recipes_are_fitted_on(
     shown = {row.name: row.mean for row in judged.leaderboard}[CHAMPION]
     window, metric = Window.read(workspace.training, "test"), params().promotion.metric
     fit = recipe("als")
-    values = fit.hyperparameters.model_validate(dict(champion.hyperparameters))
+    values = fit.hyperparameters.model_validate(GOOD)
     fair = window.evaluate(fit.fit(window.matrix, values, 99, None)).means[metric]
     whole = TrainingSet.read(workspace.training).matrix("all")
     leaking = window.evaluate(_aligned(fit.fit(whole, values, 99, None), whole, window))
@@ -126,7 +127,7 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion = manifest_of(workspace, GOOD, seed=params().seed)
-    best = dict(champion.hyperparameters)
+    assert champion.hyperparameters[FURTHER] != 0
     fits: list[str] = []
 
     def counted(name: str) -> Any:
@@ -139,7 +140,7 @@ def test_the_same_recipe_as_the_champions_is_fitted_once_and_ties(
         return replace(found, fit=fit)
 
     monkeypatch.setattr(setting, "recipe", counted)
-    judged = judge(workspace.training, params(), {"als": best}, "als", champion)
+    judged = judge(workspace.training, params(), {"als": GOOD}, "als", champion)
     shown = {row.name: row.mean for row in judged.leaderboard}
     assert shown["als"] == shown[CHAMPION]
     assert fits.count("als") == 1

@@ -167,10 +167,10 @@ def judge(  # noqa: PLR0913
 
 
 def champions(champion: Manifest, offered: tuple[float | None, ...]) -> Setting:
-    """The champion's setting, with the nearest to its half-life that tonight may be used."""
+    """The champion's setting as it was searched, with the nearest half-life that may be used."""
     days = champion.definition.get(HALF_LIFE)
     made = Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days)
-    return made.fading(offered)
+    return made.as_searched.fading(offered)
 
 
 def train(  # noqa: PLR0913
