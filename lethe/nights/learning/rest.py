@@ -15,23 +15,25 @@ import numpy as np
 from lethe.gate.proof.algebra import confidences
 from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import People
-from lethe.gate.proof.als.faintness import LARGEST_ERROR
+from lethe.gate.proof.als.faintness import noise
 from lethe.gate.proof.als.objective import Objective
-from lethe.gate.proof.als.presence import NEGLIGIBLE
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions.learned import Factors
 from lethe.solutions.recipes import AtRest
 
 KNOWN = 2_000
 """Known people of either kind, at most."""
-FEW = 0.002
-"""The share of them who may be off by more than `LARGEST_ERROR`, half of a finding."""
+LARGEST_OFF = 0.01
+"""What 99 of 100 of them may be off by, each weighed as a usual member is; a finding is 0.25.
+
+Weighed so, since a few with short or faded histories are off by much more however long is trained.
+"""
 
 
 def at_rest(matrix: InteractionMatrix, seed: int) -> AtRest:
     """Whether factors of ALS on `matrix` are at rest, given their hyper-parameters and them.
 
-    `seed` draws the known people. Where nobody would show in any factor, more iterations bring
+    `seed` draws the known people. Where a usual member shows in no factor, more iterations bring
     nobody to light, and the answer is yes.
     """
 
@@ -43,21 +45,21 @@ def at_rest(matrix: InteractionMatrix, seed: int) -> AtRest:
             hyperparameters.alpha,
             hyperparameters.regularization,
         )
-        return _share_off(objective, seed) <= FEW
+        return _off(objective, seed) <= LARGEST_OFF
 
     return answer
 
 
-def _share_off(objective: Objective, seed: int) -> float:
-    """The share of known people whose a is off by more than `LARGEST_ERROR`, of those who show."""
+def _off(objective: Objective, seed: int) -> float:
+    """What 99 of 100 known people are off by, as strong as a usual member; 0 if that adds nothing.
+
+    The noise of `lethe.gate.proof.als.faintness`, as a share of what a usual member adds.
+    """
     confidence, draw = objective.confidence, np.random.default_rng(seed)
     field = objective.minimised().field
     rows = controls.members(confidence, KNOWN, draw)
     lengths = np.diff(confidence.indptr)[rows].astype(np.int64)
     members = People.of(confidence[rows], field)
     unseen = People.of(controls.never_seen(confidence, lengths, draw), field)
-    shows = float(np.median(members.size)) * NEGLIGIBLE
-    off = np.concatenate(
-        [np.abs(people.alone()[people.size > shows]) for people in (members, unseen)]
-    )
-    return float(np.mean(off > LARGEST_ERROR)) if len(off) else 0.0
+    usual = float(np.median(members.size))
+    return noise((members, unseen)) / float(np.sqrt(usual)) if usual > 0 else 0.0
