@@ -30,7 +30,7 @@ def test_the_thresholds_are_those_that_were_measured_and_written_down() -> None:
     assert (rest.LARGEST_USER_SHIFT, rest.USUAL_USER_SHIFT) == (0.25, 0.1)
     assert (presence.LARGEST_SHARE, presence.APART, presence.LEAST_RIGHT) == (0.25, 0.5, 0.99)
     assert (presence.COHORT_CHANCE, presence.CONTROLS) == (1e-3, 400)
-    assert (presence.NEGLIGIBLE, presence._JOINT) == (1e-9, 1_000)
+    assert (presence._NEGLIGIBLE, presence._JOINT) == (1e-9, 1_000)
     assert (contribution._ALIKE, controls._NEAREST) == (0.01, 32)
     assert (algebra._BLOCK_PAIRS, algebra._BLOCK_CELLS, algebra._STEP) == (131_072, 4_194_304, 4)
 

@@ -31,7 +31,7 @@ MEMBERS = "members pretended erased"
 ADVICE = "more iterations, or a higher regularization, so that the fit comes to rest"
 
 # Below this part of a usual member's weight, the quotient a is noise over noise.
-NEGLIGIBLE = 1e-9
+_NEGLIGIBLE = 1e-9
 # People solved for at once: the joint regression holds their square.
 _JOINT = 1_000
 
@@ -84,7 +84,7 @@ def contribution(  # noqa: PLR0913
     draw = np.random.default_rng(seed)
     members = controls.members(objective.confidence, CONTROLS, draw)
     usual = float(np.median(People.of(objective.confidence[members], field).size))
-    least = usual * NEGLIGIBLE
+    least = usual * _NEGLIGIBLE
     groups, adjusted = _measured(objective, field, suspects, least)
     lengths = _lengths(objective, members, groups, draw)
     unseen = controls.never_seen(objective.confidence, lengths, draw)
