@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.datasets import training_set  # noqa: E402
-from lethe.gate.proof.algebra import confidences  # noqa: E402
 from lethe.gate.proof.als.objective import Objective  # noqa: E402
 from lethe.gate.scoring.evaluation import evaluate  # noqa: E402
 from lethe.interactions.training.matrix import InteractionMatrix  # noqa: E402
@@ -45,13 +44,7 @@ HEAD = (
 
 def residual(matrix: InteractionMatrix, learned: Factors, rule: AlsHyperparameters) -> float:
     """How far the item factors are from their normal equations: layer 4 of verification."""
-    at = Objective(
-        confidences(matrix.csr, rule.alpha),
-        learned.user_factors,
-        learned.item_factors.astype(np.float64),
-        rule.alpha,
-        rule.regularization,
-    )
+    at = Objective.on(matrix.csr, learned, rule.alpha, rule.regularization)
     return float(at.sides().relative().max())
 
 

@@ -101,12 +101,6 @@ def score_test(
     About 0 for somebody who is not in the factors, and for somebody in the matrix too: pretending
     that they are missing adds exactly 1 (`lethe.gate.proof.als.contribution`).
     """
-    objective = Objective(
-        confidences(matrix.csr, equations.alpha),
-        factors.user_factors,
-        np.asarray(factors.item_factors, dtype=np.float64),
-        equations.alpha,
-        equations.regularization,
-    )
+    objective = Objective.on(matrix.csr, factors, equations.alpha, equations.regularization)
     field = objective.minimised().field
     return People.of(confidences(histories, equations.alpha), field).alone()

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lethe.gate.proof.algebra import confidences
 from lethe.gate.proof.als import controls
 from lethe.gate.proof.als.contribution import People
 from lethe.gate.proof.als.faintness import noise
@@ -38,23 +37,19 @@ def at_rest(matrix: InteractionMatrix, seed: int) -> AtRest:
     """
 
     def answer(hyperparameters: Any, factors: Factors) -> bool:
-        objective = Objective(
-            confidences(matrix.csr, hyperparameters.alpha),
-            factors.user_factors,
-            factors.item_factors.astype(np.float64),
-            hyperparameters.alpha,
-            hyperparameters.regularization,
-        )
-        return _off(objective, seed) <= LARGEST_OFF
+        return off(matrix, hyperparameters, factors, seed) <= LARGEST_OFF
 
     return answer
 
 
-def _off(objective: Objective, seed: int) -> float:
+def off(matrix: InteractionMatrix, hyperparameters: Any, factors: Factors, seed: int) -> float:
     """What 99 of 100 known people are off by, as strong as a usual member; 0 if that adds nothing.
 
     The noise of `lethe.gate.proof.als.faintness`, as a share of what a usual member adds.
     """
+    objective = Objective.on(
+        matrix.csr, factors, hyperparameters.alpha, hyperparameters.regularization
+    )
     confidence, draw = objective.confidence, np.random.default_rng(seed)
     field = objective.minimised().field
     rows = controls.members(confidence, KNOWN, draw)

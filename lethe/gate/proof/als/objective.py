@@ -21,6 +21,7 @@ from lethe.gate.proof.algebra import (
 )
 from lethe.gate.proof.als.contribution import Field
 from lethe.gate.proof.case import Case
+from lethe.solutions.learned import Factors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +57,17 @@ class Objective:
             confidences(retained.csr, alpha),
             _lined_up(factors.user_factors, stored.users, retained.users),
             items.astype(np.float64),
+            alpha,
+            regularization,
+        )
+
+    @classmethod
+    def on(cls, weights: Any, factors: Factors, alpha: float, regularization: float) -> Objective:
+        """Factors at hand, in the order of `weights`, which are float32 CSR (n_users, n_items)."""
+        return cls(
+            confidences(weights, alpha),
+            factors.user_factors,
+            factors.item_factors.astype(np.float64),
             alpha,
             regularization,
         )
