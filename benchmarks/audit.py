@@ -21,6 +21,7 @@ from benchmarks.datasets import read
 from lethe.gate.audit import membership, shadows
 from lethe.gate.audit.membership import ALONE, LIRA, SCORE_TEST, Found, Subject
 from lethe.gate.audit.statistics import STATISTICS, Equations
+from lethe.gate.proof.als.objective import discount
 from lethe.solutions.recipes import recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "verification-audit.md"
@@ -48,7 +49,8 @@ def measured(name: str, how: Mapping[str, Any], data: Path, models: int) -> tupl
 
     equations = None
     if name == "als":
-        equations = Equations(values.model_dump()["alpha"], values.model_dump()["regularization"])
+        stated = values.model_dump()
+        equations = Equations(stated["alpha"], stated["regularization"], discount(stated))
     subject = Subject(whole, whole, everybody.csr[out], fit(whole), equations)
     found = membership.audit(subject, fit, models, TARGETS, SEED, lambda k, s: None)
     return found, time.monotonic() - started

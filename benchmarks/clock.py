@@ -47,6 +47,14 @@ class Clock:
             kept = {"seconds": seconds, "value": value, "params": dict(params)}
             self.kept.append(kept | {"factors": None if users is None else (+users, +items)})
 
+    def chose(self, params: Mapping[str, Any]) -> None:
+        """What the contender hands over in the end, if it chose in time: else the best so far."""
+        if not self.over():
+            seconds = time.perf_counter() - self.began
+            self.kept.append(
+                {"seconds": seconds, "value": None, "params": dict(params), "factors": None}
+            )
+
     def write(self, refit: Callable[[str, Mapping[str, Any]], tuple[Any, Any]]) -> None:
         """Off the clock: the factors of what was kept, and the winner fitted on the whole.
 

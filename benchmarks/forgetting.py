@@ -93,20 +93,21 @@ def exact(root: Path) -> float:
 
     from lethe.estate.workspace import Workspace
     from lethe.interactions.training.windows import TrainingSet
-    from lethe.solutions.als import AlsHyperparameters
+    from lethe.solutions.als import AlsHyperparameters, as_solved
     from lethe.solutions.setting import Setting
 
-    matrix = TrainingSet.read(root / "data" / "training").matrix("all").csr.copy()
+    matrix = TrainingSet.read(root / "data" / "training").matrix("all").csr
     best = json.loads(Workspace(root).last_night.read_text(encoding="utf-8"))["best"]
     setting = Setting.of("als", best.get("als", {}), 1)
     made = AlsHyperparameters.model_validate(setting.hyperparameters)
+    weights, alpha = as_solved(matrix, made)
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
-            factors=made.factors, regularization=made.regularization, alpha=made.alpha,
+            factors=made.factors, regularization=made.regularization, alpha=alpha,
             iterations=EXACT_ITERATIONS, use_cg=False, random_state=1,
         )  # fmt: skip
         began = time.perf_counter()
-        model.fit(matrix, show_progress=False)
+        model.fit(weights, show_progress=False)
     return time.perf_counter() - began
 
 

@@ -35,7 +35,7 @@ from benchmarks.rest import CORNERS  # noqa: E402
 from lethe.interactions.training.matrix import InteractionMatrix  # noqa: E402
 from lethe.interactions.training.windows import TrainingSet  # noqa: E402
 from lethe.nights.learning.rest import off  # noqa: E402
-from lethe.solutions.als import AlsHyperparameters, fit  # noqa: E402
+from lethe.solutions.als import AlsHyperparameters, as_solved, fit  # noqa: E402
 from lethe.solutions.environment import one_blas_thread  # noqa: E402
 from lethe.solutions.learned import Factors, Learned  # noqa: E402
 
@@ -51,14 +51,15 @@ def sealed(matrix: InteractionMatrix, rule: AlsHyperparameters, stopped: Factors
     """As the recipe seals a fit that stops here: one exact iteration."""
     from implicit.cpu.als import AlternatingLeastSquares
 
+    weights, alpha = as_solved(matrix.csr, rule)
     with one_blas_thread():
         model = AlternatingLeastSquares(
-            factors=rule.factors, regularization=rule.regularization, alpha=rule.alpha,
+            factors=rule.factors, regularization=rule.regularization, alpha=alpha,
             iterations=1, dtype=np.float32, use_cg=False, random_state=0,
         )  # fmt: skip
         model.user_factors = stopped.user_factors.copy()
         model.item_factors = stopped.item_factors.copy()
-        model.fit(matrix.csr.copy(), show_progress=False)
+        model.fit(weights, show_progress=False)
     return Factors(model.user_factors, model.item_factors)
 
 

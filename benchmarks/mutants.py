@@ -18,7 +18,7 @@ from lethe.gate.proof.case import Case
 from lethe.gate.proof.layers import popular_order
 from lethe.interactions.training.matrix import InteractionMatrix
 from lethe.solutions import als
-from lethe.solutions.als import AlsHyperparameters
+from lethe.solutions.als import AlsHyperparameters, as_solved
 from lethe.solutions.environment import one_blas_thread
 from lethe.solutions.factors import Manifest, Solution
 from lethe.solutions.learned import Factors
@@ -114,11 +114,12 @@ class World:
         from implicit.cpu.als import AlternatingLeastSquares
 
         rule = self.rule
+        weights, alpha = as_solved(self.after.csr, rule)
         with one_blas_thread():
             model = AlternatingLeastSquares(
                 factors=rule.factors,
                 regularization=rule.regularization,
-                alpha=rule.alpha,
+                alpha=alpha,
                 iterations=iterations,
                 dtype=np.float32,
                 use_cg=True,
@@ -127,9 +128,9 @@ class World:
             model.user_factors = self.stale.user_factors.copy()
             model.item_factors = self.stale.item_factors.copy()
             if iterations:
-                model.fit(self.after.csr.copy(), show_progress=False)
+                model.fit(weights, show_progress=False)
             model.use_cg, model.iterations = False, 1
-            model.fit(self.after.csr.copy(), show_progress=False)
+            model.fit(weights, show_progress=False)
         return Factors(model.user_factors, model.item_factors)
 
     @cached_property

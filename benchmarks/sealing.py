@@ -44,7 +44,7 @@ HEAD = (
 
 def residual(matrix: InteractionMatrix, learned: Factors, rule: AlsHyperparameters) -> float:
     """How far the item factors are from their normal equations: layer 4 of verification."""
-    at = Objective.on(matrix.csr, learned, rule.alpha, rule.regularization)
+    at = Objective.on(matrix.csr, learned, rule.model_dump())
     return float(at.sides().relative().max())
 
 

@@ -71,8 +71,8 @@ class TuningRules(Section):
     depend on the machine's speed. Trials are scored on `sample_users` users of the validation
     window every `report_every` iterations; 0 scores only the end. `shortened` maps a recipe's name
     to hyper-parameters that every trial is fitted with in place of its own, to be quick; the best
-    trial is then fitted as it is, and its value measured again. `half_life_days` are searched with
-    each recipe, those of them that suit the time that the data span: see `Params.half_lives`.
+    `finalists` are then fitted as they are, and the best of those is chosen. `half_life_days` are
+    searched with each recipe, those that suit the time that the data span: `Params.half_lives`.
     """
 
     recipes: dict[str, dict[str, Dimension]]
@@ -84,6 +84,7 @@ class TuningRules(Section):
     sample_users: int = Field(default=1_000, ge=10)
     report_every: int = Field(default=2, ge=0, le=1_000)
     shortened: dict[str, dict[str, Choice]] = Field(default_factory=dict)
+    finalists: int = Field(default=2, ge=1, le=100)
     study: StudyRules = StudyRules()
 
     @field_validator("recipes")

@@ -17,6 +17,7 @@ from lethe.estate.workspace import Workspace
 from lethe.gate.audit import membership, shadows
 from lethe.gate.audit.membership import Found, Subject
 from lethe.gate.audit.statistics import Equations
+from lethe.gate.proof.als.objective import discount
 from lethe.gate.proof.report import Cloud
 from lethe.gate.proof.retained import histories, rebuild
 from lethe.interactions.rights.standing import Standing
@@ -95,7 +96,9 @@ def _equations(manifest: Manifest) -> Equations | None:
     if manifest.recipe != "als":
         return None
     values = manifest.hyperparameters
-    return Equations(float(values["alpha"] or 0), float(values["regularization"] or 0))
+    return Equations(
+        float(values["alpha"] or 0), float(values["regularization"] or 0), discount(values)
+    )
 
 
 def _fit(manifest: Manifest) -> shadows.Fit:

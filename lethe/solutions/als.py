@@ -10,6 +10,12 @@ and confirmed by the oracle in `tests/solutions/test_als.py`:
   rounded to float32. So alpha * r below 1 trusts an observed pair less than an unobserved one;
 - reg is added to the diagonal as it is: not scaled by the number of interactions, rows or alpha.
 
+With a `popularity_discount` q each item has an alpha of its own, alpha 2^(q (m - k_i)) rounded to
+float32: 2^k_i is the largest power of two that is no more than the users who have item i, and m the
+middle k, the lower median over all observed pairs. So whatever everybody has says less of a person,
+as with propensities that are a power of popularity (Saito et al. 2020), and powers of two let one
+person more or less change next to nothing. c_ui is then alpha_i * r_ui, rounded to float32.
+
 So the item half-step solves (X'X + X'(C_i - I)X + reg I) y_i = X' C_i p_i, and a row without an
 observed pair gets a factor of exactly 0. An iteration solves users first, then items.
 
@@ -52,6 +58,7 @@ class AlsHyperparameters(BaseModel):
             deletion verification can refuse an honest fit, because it has not come to rest.
         further_iterations: what `fit_to_rest` ran beyond them.
         momentum: begin each iteration beyond where the one before ended.
+        popularity_discount: the power of an item's popularity that its confidence is divided by.
         seal: add one last iteration with the exact solver, so that the item factors solve their
             normal equations to float32 precision.
     """
@@ -64,6 +71,7 @@ class AlsHyperparameters(BaseModel):
     iterations: int = Field(default=80, ge=1, le=MOST_ITERATIONS)
     further_iterations: int = Field(default=0, ge=0, le=MOST_ITERATIONS)
     momentum: bool = False
+    popularity_discount: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     seal: bool = True
 
 
@@ -123,14 +131,15 @@ def _stops(  # noqa: PLR0913
     """
     from implicit.cpu.als import AlternatingLeastSquares
 
-    heaviest = float(matrix.csr.data.max(initial=0)) * hyperparameters.alpha
+    user_items, alpha = as_solved(matrix.csr, hyperparameters)
+    heaviest = float(user_items.data.max(initial=0)) * alpha
     if heaviest > float(np.finfo(np.float32).max):
         raise RecipeFailed("als: alpha times the largest weight is beyond float32")
     with one_blas_thread():
         model = AlternatingLeastSquares(
             factors=hyperparameters.factors,
             regularization=hyperparameters.regularization,
-            alpha=hyperparameters.alpha,
+            alpha=alpha,
             dtype=np.float32,
             use_native=True,
             use_cg=True,
@@ -140,8 +149,7 @@ def _stops(  # noqa: PLR0913
         model.item_factors = item_start(matrix.items, hyperparameters.factors, seed)
         model.user_factors = np.zeros((len(matrix.users), hyperparameters.factors), np.float32)
     momentum = _Momentum(model) if hyperparameters.momentum else None
-    # implicit's compiled loops refuse read-only arrays
-    user_items, done = matrix.csr.copy(), 0
+    done = 0
 
     def report(iteration: int, _seconds: float, _loss: float | None) -> None:
         if progress is not None:
@@ -168,6 +176,33 @@ def _stops(  # noqa: PLR0913
             raise RecipeFailed(f"als: {error}") from None
         model.use_cg = True
         model.user_factors, model.item_factors = stopped
+
+
+def as_solved(weights: Any, hyperparameters: AlsHyperparameters) -> tuple[Any, float]:
+    """Weights and alpha as `implicit` is given them: a copy of the CSR, discounted, and a number.
+
+    >>> from scipy.sparse import csr_matrix
+    >>> weights = csr_matrix(np.float32([[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 1]]))
+    >>> rule = AlsHyperparameters(alpha=3.0, popularity_discount=1.0)
+    >>> as_solved(weights, rule)[0].toarray()[-1].tolist()
+    [3.0, 0.0, 12.0]
+    """
+    # implicit's compiled loops refuse read-only arrays
+    own, alpha = weights.copy(), hyperparameters.alpha
+    if not hyperparameters.popularity_discount:
+        return own, alpha
+    with np.errstate(over="ignore"):  # the fit refuses what is beyond float32
+        own.data *= _alphas(own, alpha, hyperparameters.popularity_discount)[own.indices]
+    return own, 1.0
+
+
+def _alphas(user_items: Any, alpha: float, discount: float) -> FloatArray:
+    """What a unit of weight counts for with each item: float32 (n_items,)."""
+    users = np.bincount(user_items.indices, minlength=user_items.shape[1])
+    doublings = np.frexp(np.maximum(users, 1))[1] - 1
+    pairs = np.sort(doublings[user_items.indices])
+    middle = pairs[(len(pairs) - 1) // 2] if len(pairs) else 0
+    return np.asarray(alpha * np.exp2(discount * (middle - doublings)), dtype=np.float32)
 
 
 class _Momentum:

@@ -14,6 +14,8 @@ from lethe.solutions.recipes import AtRest, recipe
 
 FURTHER: Final = "further_iterations"
 """Stands among the hyper-parameters of what went on until it was at rest: how much further."""
+DISCOUNT: Final = "popularity_discount"
+"""Stands among the hyper-parameters of a recipe that can trust an item less if many have it."""
 HALF_LIFE: Final = "half_life_days"
 """Stands among the hyper-parameters of a trial where half-lives are searched."""
 
@@ -66,6 +68,17 @@ class Setting:
     def fading(self, offered: tuple[float | None, ...]) -> Setting:
         """The same with the nearest half-life that is `offered`: see `fading.nearest`."""
         return replace(self, half_life_days=nearest(self.half_life_days, offered))
+
+    @property
+    def discount(self) -> float:
+        """The popularity discount; 0 of a recipe that knows none."""
+        return float(self.hyperparameters.get(DISCOUNT, 0.0))
+
+    def undiscounted(self) -> Setting:
+        """The same, trusting every item alike."""
+        if not self.discount:
+            return self
+        return replace(self, hyperparameters={**self.hyperparameters, DISCOUNT: 0.0})
 
     def fit(self, matrix: InteractionMatrix, progress: Progress | None = None) -> Learned:
         """A cold fit on `matrix`, whose weights have faded already.

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from lethe.adapters import studies
-from lethe.adapters.studies import ParamValue, Report, StudyResult, StudyRules, TrialScore
+from lethe.adapters.studies import (
+    ParamValue,
+    Report,
+    StudyResult,
+    StudyRules,
+    TrialRecord,
+    TrialScore,
+)
 from lethe.errors import BadConfiguration, BadInput, RecipeFailed
 from lethe.solutions.recipes import Dimension
 from tests.fakes.studies import FakeStudies
@@ -71,6 +78,24 @@ def test_a_study_returns_the_best_of_its_trials_and_tells_each_once(
     assert result.best_value == pytest.approx(0.0)
     assert result.trials[0].metrics == {"coverage": 0.5}
     assert [step for step, _ in result.trials[0].steps] == list(range(6))
+
+
+def test_the_best_trials_are_complete_and_differ_and_the_earliest_of_equals_is_first() -> None:
+    def trial(number: int, x: int, value: float, state: Any = "complete") -> TrialRecord:
+        return TrialRecord(number, {"x": x}, value, state, 1.0, (), {}, None)
+
+    trials = (
+        trial(0, 1, 0.2),
+        trial(1, 2, 0.9, "pruned"),
+        trial(2, 3, 0.4),
+        trial(3, 4, 0.4),
+        trial(4, 3, 0.4),
+        trial(5, 5, float("nan"), "failed"),
+    )
+    result = StudyResult({"x": 3}, 0.4, trials)
+    best = [trial.number for trial in result.best(9)]
+    assert best == [2, 3, 0]
+    assert [[t.number for t in result.best(count)] for count in (0, 1, 2)] == [[], [2], [2, 3]]
 
 
 def test_what_moved_the_value_weighs_most_and_what_was_fixed_is_left_out(tmp_path: Path) -> None:

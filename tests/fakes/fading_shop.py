@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -47,8 +49,11 @@ def best_of(days: float | None) -> Tuned:
     return Tuned("als", "a study", values, 0.3, 4, 0, 0)
 
 
-def manifest_of(workspace: Workspace, days: float | None) -> Manifest:
-    data, made = TrainingSet.read(workspace.training), Setting.of("als", VALUES, 5, days)
+def manifest_of(
+    workspace: Workspace, days: float | None, further: Mapping[str, Any] = MappingProxyType({})
+) -> Manifest:
+    data = TrainingSet.read(workspace.training)
+    made = Setting.of("als", {**VALUES, **further}, 5, days)
     return refit(data, fading(*OFFERED), made, DATA, HEAD).manifest
 
 

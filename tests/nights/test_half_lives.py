@@ -181,7 +181,7 @@ def test_a_champions_half_life_that_is_not_offered_gives_way_to_the_next_longer(
 ) -> None:
     champion = manifest_of(workspace, recorded)
     days = Window.read(workspace.training, "test").span_days
-    assert champions(champion, chosen.half_lives(days)).half_life_days == used
+    assert champions(champion).fading(chosen.half_lives(days)).half_life_days == used
 
 
 def test_winner_and_champion_that_differ_in_the_half_life_alone_are_two(

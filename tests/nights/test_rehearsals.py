@@ -1,7 +1,8 @@
-"""A candidate that fades is rehearsed, and gives way where not everybody could be asked about."""
+"""A candidate of uneven weights is rehearsed, and gives way if not all could be asked about."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lethe.nights.learning.training import judge, train
 from lethe.nights.learning.tuning import Tuned, tune_recipe
 from lethe.nights.memory import last_night
 from lethe.solutions.factors import read_solution
-from lethe.solutions.setting import HALF_LIFE
+from lethe.solutions.setting import DISCOUNT, HALF_LIFE
 from tests.fakes.fading_shop import (
     DATA,
     HEAD,
@@ -45,15 +46,18 @@ def half_life_at(folder: Path) -> float | None:
 
 
 class Rehearsal:
-    """Answers always the same, and remembers what it was asked about."""
+    """Answers in order, at last always the same, and remembers what it was asked about."""
 
-    def __init__(self, passes: bool) -> None:
+    def __init__(self, *passes: bool) -> None:
         self.passes = passes
         self.asked: list[float | None] = []
+        self.discounts: list[float] = []
 
     def __call__(self, folder: Path) -> bool:
         self.asked.append(half_life_at(folder))
-        return self.passes
+        stated = read_solution(folder).manifest.hyperparameters[DISCOUNT]
+        self.discounts.append(float(stated or 0))
+        return self.passes[min(len(self.asked), len(self.passes)) - 1]
 
 
 @pytest.mark.parametrize("searched", [True, False])
@@ -97,17 +101,65 @@ def test_a_candidate_that_does_not_pass_its_rehearsal_gives_way_to_the_same_with
 def test_nothing_fades_after_a_rehearsal_even_where_no_fading_is_not_offered(
     workspace: Workspace,
 ) -> None:
-    made = train(
-        workspace, fading(12.0, 25.0), [best_of(12.0)], DATA, HEAD, None, Rehearsal(passes=False)
-    )
+    made = train(workspace, fading(12.0, 25.0), [best_of(12.0)], DATA, HEAD, None, Rehearsal(False))
     assert (made.half_life_days, made.too_short) == (None, 12.0)
 
 
 def test_what_a_person_fixed_is_not_rehearsed(workspace: Workspace) -> None:
-    rehearse = Rehearsal(passes=False)
+    rehearse = Rehearsal(False)
     chosen = fading(*OFFERED, fixed=12.0)
     made = train(workspace, chosen, [best_of(12.0)], DATA, HEAD, None, rehearse)
     assert (made.half_life_days, rehearse.asked) == (12.0, [])
+
+
+@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize(
+    ("days", "passes", "asked", "used", "told"),
+    [
+        (None, (True,), [(None, 0.3)], (None, 0.3), ""),
+        (None, (False,), [(None, 0.3)], (None, 0.0),
+         "a popularity discount of 0.3 was turned down"),
+        (12.0, (True,), [(12.0, 0.3)], (12.0, 0.3), ""),
+        (12.0, (False, True), [(12.0, 0.3), (12.0, 0.0)], (12.0, 0.0),
+         "a popularity discount of 0.3 was turned down"),
+        (12.0, (False,), [(12.0, 0.3), (12.0, 0.0)], (None, 0.0),
+         "a half-life of 12 days with a popularity discount of 0.3 was turned down"),
+    ],
+)  # fmt: skip
+def test_a_discount_that_does_not_pass_its_rehearsal_gives_way_before_the_half_life_does(
+    searched: bool,
+    days: float | None,
+    passes: tuple[bool, ...],
+    asked: list[tuple[float | None, float]],
+    used: tuple[float | None, float],
+    told: str,
+    workspace: Workspace,
+) -> None:
+    """The champion's too: an erasure must not wait because of how popular items are trusted."""
+    rehearse = Rehearsal(*passes)
+    best = replace(best_of(days), hyperparameters={**VALUES, HALF_LIFE: days, DISCOUNT: 0.3})
+    champion = None if searched else manifest_of(workspace, days, {DISCOUNT: 0.3})
+    tuned = [best] if searched else []
+    made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
+    assert list(zip(rehearse.asked, rehearse.discounts, strict=True)) == asked
+    assert (made.half_life_days, made.hyperparameters[DISCOUNT]) == used
+    stored = read_solution(Path(made.folder)).manifest
+    assert (half_life_at(Path(made.folder)), stored.hyperparameters[DISCOUNT]) == used
+    assert made.turned_down.startswith(told)
+    assert bool(made.turned_down) is bool(told)
+    assert (made.too_short is None) is (used[0] == days), "or the next night would avoid it"
+
+
+def test_a_discount_is_rehearsed_where_the_half_life_is_a_persons_choice(
+    workspace: Workspace,
+) -> None:
+    """What a person fixed stays; the discount goes."""
+    best = replace(best_of(12.0), hyperparameters={**VALUES, HALF_LIFE: 12.0, DISCOUNT: 0.3})
+    chosen, rehearse = fading(*OFFERED, fixed=12.0), Rehearsal(False)
+    made = train(workspace, chosen, [best], DATA, HEAD, None, rehearse)
+    assert rehearse.asked == [12.0]
+    assert (made.half_life_days, made.hyperparameters[DISCOUNT]) == (12.0, 0.0)
+    assert (made.too_short, made.too_steep) == (None, 0.3)
 
 
 def test_what_was_scored_already_is_not_fitted_again(
@@ -115,7 +167,7 @@ def test_what_was_scored_already_is_not_fitted_again(
 ) -> None:
     values = {"components": 4, "epochs": 1, HALF_LIFE: 12.0}
     tuned = [best_of(12.0), Tuned("lightfm", "a study", values, 0.1, 4, 0, 0)]
-    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(passes=False))
+    train(workspace, fading(*OFFERED), tuned, DATA, HEAD, None, Rehearsal(False))
     judged = {days: matrix(workspace, days, "train+validation").digest for days in OFFERED}
     whole = {days: matrix(workspace, days).digest for days in OFFERED}
     assert fitted == [judged[12.0], judged[12.0], whole[12.0], judged[None], whole[None]]
@@ -125,7 +177,7 @@ def test_where_the_champions_setting_is_taken_instead_it_is_rehearsed_as_well(
     workspace: Workspace,
 ) -> None:
     """The winner is poor, so its own half-life is not what is turned down."""
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=False)
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(False)
     poor = {"components": 2, "epochs": 1, "learning_rate": 0.001, HALF_LIFE: None}
     tuned = [Tuned("lightfm", "a study", poor, 0.3, 4, 0, 0)]
     made = train(workspace, fading(*OFFERED), tuned, DATA, HEAD, champion, rehearse)
@@ -144,7 +196,7 @@ def test_a_half_life_that_was_turned_down_is_offered_to_nobody_in_the_next_night
     write_json(room.interactions / "manifest.json", sealed)
     assert last_night.too_short(room) is None
     last_night.remember(room, chosen, 2, {}, 12.0)
-    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(passes=True)
+    champion, rehearse = manifest_of(workspace, 12.0), Rehearsal(True)
     assert train(room, chosen, [], DATA, HEAD, champion, rehearse).half_life_days == 25.0
     assert rehearse.asked == [25.0]
     trials: list[TrialRecord] = []

@@ -230,6 +230,14 @@ def test_the_run_tells_how_the_night_ended_and_holds_its_studies(world: World) -
     assert world.versions.runs.arranged_by == world.desk.params.promotion.metric
 
 
+def test_the_curve_is_that_of_the_finalist_who_was_chosen(world: World) -> None:
+    night = night_of(world)
+    night.trials.append(("als", replace(trial(2, 0.2), params={"factors": 16})))
+    study = Tuned("als", "als-1", {"factors": 16}, 0.4, 3, 0, 1, fitted_whole=2)
+    telling.write(world.desk, night, told(data=DATA, tuned=[study]), None)
+    assert world.versions.runs.kept[night.run].metrics["validation"] == [(1, 0.1), (2, 0.2)]
+
+
 def test_a_night_without_a_version_says_so_in_its_run(world: World) -> None:
     night = night_of(world)
     telling.write(world.desk, night, told(version=None, trained=None), None)
@@ -248,9 +256,9 @@ def test_descriptions_show_leaderboard_studies_and_the_quality_rule() -> None:
         "users": 2,
         "items": 3,
     }
-    study = Tuned("als", "als-1", {"factors": 8}, 0.3, 4, 1, 1)
+    study = Tuned("als", "als-1", {"factors": 8}, 0.3, 4, 1, 1, fitted_whole=2)
     said = describing.run_description("2026-05-04", trained(), [study], version, 3)
-    assert "best of 4 trials 0.3000 on the validation window (1 pruned, 1 failed)" in said
+    assert "4 trials 0.3000 on the validation window (1 pruned, 1 failed; the best 2 fitted" in said
     assert "Recorded as solution version 3 (als)." in said
     assert "The quality rule accepts it." in said
     assert "worse than popular" in describing.version_description(trained(accepted=False), version)

@@ -106,58 +106,6 @@ def test_the_best_is_the_trial_with_the_highest_value(
     assert found.pruned == sum(trial.state == "pruned" for trial in heard)
 
 
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The hyper-parameters of every fit, in order."""
-    fits: list[Any] = []
-    known = recipe("als")
-
-    def fit(matrix: Any, values: Any, seed: int, progress: Any) -> Any:
-        fits.append(values)
-        return known.fit(matrix, values, seed, progress)
-
-    monkeypatch.setattr(setting, "recipe", lambda _: replace(known, fit=fit))
-    return fits
-
-
-def test_shortened_trials_are_fitted_shorter_and_the_best_is_fitted_and_judged_as_it_is(
-    training: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fits = spied(monkeypatch)
-    rules = {**params().tuning.model_dump(), "shortened": {"als": {"iterations": 2, "seal": False}}}
-    chosen = params(tuning=rules)
-    found, heard = tuned(tmp_path / "optuna.db", training, chosen)
-
-    *trials, whole = fits
-    assert [(fit.iterations, fit.seal) for fit in trials] == [(2, False)] * 4
-    assert {trial.params["iterations"] for trial in heard} == {3}
-    assert whole == recipe("als").hyperparameters.model_validate(found.hyperparameters)
-    assert (whole.iterations, whole.seal) == (3, True)
-    window = Window.read(training[0], "validation")
-    learned = recipe("als").fit(window.matrix, whole, chosen.seed, None)
-    users = window.sample(chosen.tuning.sample_users, chosen.seed)
-    assert found.value == window.evaluate(learned, users).means[chosen.promotion.metric]
-
-
-def test_a_shortened_study_killed_at_its_last_fit_ends_as_an_undisturbed_one(
-    training: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rules = {**params().tuning.model_dump(), "shortened": {"als": {"iterations": 2}}}
-    chosen = params(tuning=rules)
-    whole = tuned(tmp_path / "whole.db", training, chosen)
-    known = recipe("als")
-
-    def dies(matrix: Any, values: Any, seed: int, progress: Any) -> Any:
-        if values.iterations == 3:
-            raise Killed
-        return known.fit(matrix, values, seed, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(setting, "recipe", lambda _: replace(known, fit=dies))
-        with pytest.raises(Killed):
-            tuned(tmp_path / "optuna.db", training, chosen)
-    assert tuned(tmp_path / "optuna.db", training, chosen) == whole
-
-
 def test_a_study_never_looks_at_the_test_window(
     training: tuple[Path, str],
     undisturbed: tuple[Tuned, list[TrialRecord]],

@@ -67,5 +67,14 @@ class StudyResult:
     trials: tuple[TrialRecord, ...]
     importances: Mapping[str, float] = field(default_factory=dict)
 
+    def best(self, count: int) -> tuple[TrialRecord, ...]:
+        """The `count` best of the complete trials that differ, or as many as there are."""
+        found: list[TrialRecord] = []
+        complete = (trial for trial in self.trials if trial.state == "complete")
+        for trial in sorted(complete, key=lambda trial: (-trial.value, trial.number)):
+            if len(found) < count and all(trial.params != other.params for other in found):
+                found.append(trial)
+        return tuple(found)
+
 
 Objective = Callable[[dict[str, ParamValue], Report], TrialScore]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,6 @@ def score_test(
     About 0 for somebody who is not in the factors, and for somebody in the matrix too: pretending
     that they are missing adds exactly 1 (`lethe.gate.proof.als.contribution`).
     """
-    objective = Objective.on(matrix.csr, factors, equations.alpha, equations.regularization)
+    objective = Objective.on(matrix.csr, factors, asdict(equations))
     field = objective.minimised().field
-    return People.of(confidences(histories, equations.alpha), field).alone()
+    return People.of(confidences(histories, objective.alpha), field).alone()

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import scipy
 
 from lethe.gate.audit.curves import Doubles
-from lethe.gate.proof.algebra import FoldIn, confidences, predictions
+from lethe.gate.proof.algebra import FoldIn, alphas, confidences, predictions
 
 FIT, RARE, COSINE = "fold-in fit", "left-out items", "cosine"
 STATISTICS = (FIT, RARE, COSINE)
@@ -32,10 +32,11 @@ _RAREST = 3
 
 @dataclass(frozen=True)
 class Equations:
-    """The two numbers of ALS that an exact fold-in needs."""
+    """The numbers of ALS that an exact fold-in needs, by their names in a manifest."""
 
     alpha: float
     regularization: float
+    popularity_discount: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,16 +45,18 @@ class Asked:
 
     `histories` are weights, float32 CSR (people, n_items), at least one item each. `left_out` has a
     row for each (person, rare item): the history without that item; `owner` and `item` name both.
+    `popularity` is how many people touched each item, (n_items,): an attacker sees what sells.
     """
 
     histories: Any
     left_out: Any
     owner: npt.NDArray[np.int64]
     item: npt.NDArray[np.int64]
+    popularity: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, histories: Any, popularity: npt.NDArray[Any]) -> Asked:
-        """`popularity` is how many people touched each item, (n_items,)."""
+        """`popularity` as kept."""
         owner, item, kept = [], [], []
         for row in range(histories.shape[0]):
             span = np.arange(histories.indptr[row], histories.indptr[row + 1])
@@ -69,7 +72,11 @@ class Asked:
             shape=(len(kept), histories.shape[1]),
         )
         return cls(
-            histories, left_out, np.array(owner, dtype=np.int64), np.array(item, dtype=np.int64)
+            histories,
+            left_out,
+            np.array(owner, dtype=np.int64),
+            np.array(item, dtype=np.int64),
+            np.asarray(popularity, dtype=np.int64),
         )
 
     def per_person(self, scores: Doubles) -> Doubles:
@@ -98,9 +105,10 @@ def measured(
 
 def _by_equations(asked: Asked, Y: Doubles, equations: Equations) -> dict[str, Doubles]:
     fold_in = FoldIn(Y, equations.regularization)
-    confidence = confidences(asked.histories, equations.alpha)
+    alpha = alphas(asked.popularity, equations.alpha, equations.popularity_discount)
+    confidence = confidences(asked.histories, alpha)
     scored = predictions(confidence, fold_in(confidence), Y)
-    others = fold_in(confidences(asked.left_out, equations.alpha))
+    others = fold_in(confidences(asked.left_out, alpha))
     return {
         FIT: _row_means(asked.histories, scored),
         RARE: asked.per_person(np.einsum("kf,kf->k", others, Y[asked.item])),

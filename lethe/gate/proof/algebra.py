@@ -5,6 +5,7 @@ Written from the objective that `implicit` 0.7.3 minimises, not from the trainer
     L(X, Y) = sum over ALL pairs of c_ui (p_ui - x_u . y_i)^2 + reg (|X|^2 + |Y|^2)
 
 with p_ui = 1 and c_ui = float32(alpha * r_ui) on observed pairs, p_ui = 0 and c_ui = 1 elsewhere.
+With a popularity discount each item has an alpha of its own (`alphas`).
 Half the gradient with respect to y_i is `left - right` of that item's normal equations,
 
     left_i  = (X'X + reg I) y_i + sum over i's users of (c_ui - 1) (x_u . y_i) x_u
@@ -32,9 +33,37 @@ _BLOCK_CELLS = 1 << 22
 _STEP = 4
 
 
-def confidences(weights: Any, alpha: float) -> Any:
-    """c on the observed pairs: float64 CSR with the float32 products that the solver used."""
-    products = weights.data.astype(np.float32) * np.float32(alpha)
+def alphas(users: npt.NDArray[np.int64], alpha: float, discount: float) -> npt.NDArray[np.float32]:
+    """float32 (n_items,), or () where nothing is discounted: alpha 2^(discount (m - k_i)).
+
+    `users` is how many have each item, (n_items,). 2^k_i is the largest power of two that is at
+    most i's; m is the lower median of k over the observed pairs.
+
+    >>> alphas(np.array([4, 3, 2, 1]), 3.0, 1.0).tolist()
+    [1.5, 3.0, 3.0, 6.0]
+    """
+    if discount == 0:
+        return np.array(alpha, dtype=np.float32)
+    k = np.array([max(count, 1).bit_length() - 1 for count in users.tolist()], dtype=np.int64)
+    pairs = np.bincount(k, weights=users)  # how many pairs lie with items of each k
+    m = int(np.searchsorted(np.cumsum(pairs), (pairs.sum() + 1) // 2)) if pairs.sum() else 0
+    return np.array([alpha * 2.0 ** (discount * (m - one)) for one in k.tolist()], np.float32)
+
+
+def users_by_item(weights: Any) -> npt.NDArray[np.int64]:
+    """How many users have each item, (n_items,), of CSR (n_users, n_items) without stored zeros."""
+    counted: npt.NDArray[np.int64] = np.bincount(weights.indices, minlength=weights.shape[1])
+    return counted
+
+
+def confidences(weights: Any, alpha: float | npt.NDArray[np.float32]) -> Any:
+    """c on the observed pairs: float64 CSR with the float32 products that the solver used.
+
+    `alpha` is one number, or that of each item, (n_items,).
+    """
+    each = np.asarray(alpha, dtype=np.float32)
+    each = each[weights.indices] if each.ndim else each
+    products = weights.data.astype(np.float32) * each
     return scipy.sparse.csr_matrix(
         (products.astype(np.float64), weights.indices, weights.indptr), shape=weights.shape
     )

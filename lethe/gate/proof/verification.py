@@ -13,7 +13,7 @@ did not run at all makes it REFUSED.
 from __future__ import annotations
 
 from lethe.gate.proof.als.equations import normal_equations
-from lethe.gate.proof.als.objective import Objective
+from lethe.gate.proof.als.objective import Objective, discount
 from lethe.gate.proof.als.presence import contribution
 from lethe.gate.proof.als.stationarity import stationarity
 from lethe.gate.proof.case import Case
@@ -67,7 +67,9 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
     first = normal_equations(objective)
     at = objective.minimised()
     seed = int(case.retained.digest[:12], 16)
-    fades = case.stored.manifest.definition.get("half_life_days") is not None
+    manifest = case.stored.manifest
+    fades = manifest.definition.get("half_life_days") is not None
+    uneven = fades or discount(manifest.hyperparameters) > 0
     return (
         first,
         stationarity(at),
@@ -78,7 +80,7 @@ def algebra_layers(case: Case) -> tuple[LayerResult, ...]:
             seed,
             case.canaries,
             case.untested,
-            at.sides.scale if fades else None,
+            at.sides.scale if uneven else None,
         ),
     )
 

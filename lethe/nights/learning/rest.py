@@ -47,9 +47,7 @@ def off(matrix: InteractionMatrix, hyperparameters: Any, factors: Factors, seed:
 
     The noise of `lethe.gate.proof.als.faintness`, as a share of what a usual member adds.
     """
-    objective = Objective.on(
-        matrix.csr, factors, hyperparameters.alpha, hyperparameters.regularization
-    )
+    objective = Objective.on(matrix.csr, factors, hyperparameters.model_dump())
     confidence, draw = objective.confidence, np.random.default_rng(seed)
     field = objective.minimised().field
     rows = controls.members(confidence, KNOWN, draw)

@@ -2,9 +2,9 @@
 
 That is the winner of tonight's searches, or else the champion's own recipe, hyper-parameters and
 seed: a search without luck does not keep in service whoever asked to be erased, and where nothing
-but requests of rights came since the last search, nothing is searched. Where a search chose how
-weights fade, the candidate is rehearsed: if the residual test could not ask about everybody who
-must not be there, the same without fading takes its place.
+but requests of rights came since the last search, nothing is searched. Where a search chose weights
+that fade, or trust popular items less, the candidate is rehearsed: if the residual test could not
+ask about everybody who must not be there, the same with weights less uneven takes its place.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Trained:
     `leaderboard` and `comparisons` are plain values for the report; `accepted` and `reasons` the
     quality rule's answer. `set_aside` is empty, or why tonight's winner was not taken: then all
     else is said of the champion's setting, trained anew. So it is if not `searched`: then there
-    was no other. `too_short` is the half-life that a rehearsal turned down, None if none was.
+    was no other. `too_short` and `too_steep` are the half-life and the popularity discount that a
+    rehearsal turned down, None if it turned down none.
     """
 
     recipe: str
@@ -60,6 +61,7 @@ class Trained:
     searched: bool = True
     half_life_days: float | None = None
     too_short: float | None = None
+    too_steep: float | None = None
 
     @property
     def setting(self) -> Setting:
@@ -68,11 +70,13 @@ class Trained:
 
     @property
     def turned_down(self) -> str:
-        """What a person is told of a half-life that was turned down, or nothing."""
-        if self.too_short is None:
+        """What a person is told of uneven weights that were turned down, or nothing."""
+        of = [f"half-life of {self.too_short:g} days"] if self.too_short is not None else []
+        of += [f"popularity discount of {self.too_steep:.2g}"] if self.too_steep is not None else []
+        if not of:
             return ""
         return (
-            f"a half-life of {self.too_short:g} days was turned down, since not everybody who must "
+            f"a {' with a '.join(of)} was turned down, since not everybody who must "
             "not be there could have been asked about"
         )
 
@@ -110,13 +114,15 @@ def judge(  # noqa: PLR0913
     champion: Manifest | None,
     too_short: float | None = None,
     known: dict[str, Evaluation] | None = None,
+    discounted: bool = True,
 ) -> Judged:
     """Score the best of each recipe, the baselines and the champion on the one test window.
 
     Without a `winner` nothing was searched, and the champion's setting is the one that is judged.
     Winner and champion use the nearest half-life that `params` offers of those that are longer than
-    `too_short`; infinity leaves no fading. What was scored already is in `known`, by the digest of
-    its setting, and what is scored is added.
+    `too_short`; infinity leaves no fading. They have no popularity discount unless `discounted`.
+    What was scored already is in `known`, by the digest of its setting, and what is scored is
+    added.
 
     All are fitted cold on the same rows, "train+validation". So is the champion: its stored factors
     have learned from nearly all of tonight's test window and would win by that alone.
@@ -131,6 +137,10 @@ def judge(  # noqa: PLR0913
     window, known = Window.read(training, "test"), {} if known is None else known
     offered = params.half_lives(window.span_days, too_short)
 
+    def evened(setting: Setting) -> Setting:
+        setting = setting.fading(offered)
+        return setting if discounted else setting.undiscounted()
+
     def scored(setting: Setting) -> Evaluation:
         name = setting.digest
         if name not in known:
@@ -139,7 +149,7 @@ def judge(  # noqa: PLR0913
 
     settings = {name: Setting.of(name, values, params.seed) for name, values in best.items()}
     if winner is not None:
-        settings[winner] = settings[winner].fading(offered)
+        settings[winner] = evened(settings[winner])
     scores = {} if winner is None else {winner: scored(settings[winner])}
     contenders = {name: setting for name, setting in settings.items() if name != winner}
     contenders |= {
@@ -154,7 +164,7 @@ def judge(  # noqa: PLR0913
             continue
     baselines = {name: scores[name] for name in scores if RECIPES[name].baseline}
     if champion is not None:
-        settings[CHAMPION] = champions(champion, offered)
+        settings[CHAMPION] = evened(champions(champion))
         scores[CHAMPION] = scored(settings[CHAMPION])
     beside, leading = scores.get(CHAMPION), scores[winner or CHAMPION]
     judgement = params.promotion.judge(leading, beside, baselines, seed=params.seed)
@@ -166,11 +176,10 @@ def judge(  # noqa: PLR0913
     return Judged(judgement, board, leading, settings[winner or CHAMPION])
 
 
-def champions(champion: Manifest, offered: tuple[float | None, ...]) -> Setting:
-    """The champion's setting as it was searched, with the nearest half-life that may be used."""
+def champions(champion: Manifest) -> Setting:
+    """The champion's setting as it was searched."""
     days = champion.definition.get(HALF_LIFE)
-    made = Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days)
-    return made.as_searched.fading(offered)
+    return Setting.of(champion.recipe, champion.hyperparameters, champion.seed, days).as_searched
 
 
 def train(  # noqa: PLR0913
@@ -186,8 +195,9 @@ def train(  # noqa: PLR0913
 
     The winner is the recipe that was best on the validation window: the test window only judges.
     Where it is set aside, or nothing was tuned, the champion's setting is refitted instead. If a
-    search chose its half-life and it does not pass `rehearse` (given its folder), all is judged and
-    refitted once more without fading, where there is nothing to rehearse.
+    search chose its half-life, or it has a popularity discount, and it does not pass `rehearse`
+    (given its folder), all is judged and refitted once more without: where it has both, without
+    the discount first, and if that does not pass either, without any of them.
 
     Raises:
         BadConfiguration: nothing was tuned, and there is no champion.
@@ -197,8 +207,10 @@ def train(  # noqa: PLR0913
     best = {entry.recipe: entry.hyperparameters for entry in tuned}
     winner, known = first.recipe if first else None, dict[str, Evaluation]()
 
-    def attempt(too_short: float | None) -> Trained:
-        judged = judge(workspace.training, params, best, winner, champion, too_short, known)
+    def attempt(too_short: float | None, discounted: bool) -> Trained:
+        judged = judge(
+            workspace.training, params, best, winner, champion, too_short, known, discounted
+        )
         data = TrainingSet.read(workspace.training)
         solution = refit(data, params, judged.setting, data_version, register_head)
         folder = workspace.candidates / judged.setting.recipe
@@ -208,11 +220,16 @@ def train(  # noqa: PLR0913
         judged = replace(judged, setting=made)
         return _told(judged, params.promotion.metric, folder, people, len(solution.items), winner)
 
-    made = attempt(last_night.too_short(workspace))
+    made = attempt(last_night.too_short(workspace), True)
     fixed = params.training.half_life_days is not None
-    if fixed or made.half_life_days is None or rehearse(Path(made.folder)):
+    short, steep = None if fixed else made.half_life_days, made.setting.discount or None
+    if (short is None and steep is None) or rehearse(Path(made.folder)):
         return made
-    return replace(attempt(math.inf), too_short=made.half_life_days)
+    if short is not None and steep is not None:
+        made = attempt(last_night.too_short(workspace), False)
+        if rehearse(Path(made.folder)):
+            return replace(made, too_steep=steep)
+    return replace(attempt(math.inf, False), too_short=short, too_steep=steep)
 
 
 def _told(  # noqa: PLR0913

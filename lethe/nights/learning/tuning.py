@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from lethe.adapters.studies import (
     tune,
 )
 from lethe.durable import read_json, sha256_json, write_json
+from lethe.errors import RecipeFailed
 from lethe.estate.workspace import Workspace
 from lethe.gate.scoring.evaluation import Evaluation
 from lethe.interactions.training.fading import nearest
@@ -44,8 +45,8 @@ TRIAL_FACTS = frozenset({"seed", "split"})
 class Tuned:
     """The best that one study found. `value` is the objective on the validation window.
 
-    Where trials were shortened, `value` is that of the best fitted as it is. Where weights may
-    fade, HALF_LIFE stands among `hyperparameters`.
+    Where trials were shortened, `value` is what the best of the `fitted_whole` trials reached so.
+    Where weights may fade, HALF_LIFE stands among `hyperparameters`.
 
     `importances` are shares by hyper-parameter: see `lethe.adapters.studies.importances`.
     """
@@ -58,6 +59,7 @@ class Tuned:
     pruned: int
     failed: int
     importances: dict[str, float] = field(default_factory=dict)
+    fitted_whole: int = 0
 
 
 def search_space(
@@ -113,7 +115,7 @@ def tune_recipe(  # noqa: PLR0913
     the first guess is tried under each, so that the search is no worse for having them.
 
     Raises:
-        RecipeFailed: every trial failed, or the best of shortened ones when it was fitted whole.
+        RecipeFailed: every trial failed, or each of the best of shortened ones, fitted whole.
     """
     window = Window.read(training, "validation")
     users = window.sample(params.tuning.sample_users, params.seed)
@@ -158,20 +160,48 @@ def tune_recipe(  # noqa: PLR0913
         on_trial=lambda record: hear(name, record),
         rules=params.tuning.study,
     )
-    value = found.best_value
-    if shortened:  # recipes are chosen between by what a winner is worth, not by what was hurried
-        value = float(score(fitted(found.best_params)).means[metric])
+    best, value, whole = found.best_params, found.best_value, 0
+    if shortened:  # chosen by what they are worth, not by what was hurried
+        finalists = [dict(trial.params) for trial in found.best(params.tuning.finalists)]
+        best, value = best_of(finalists, lambda values: score(fitted(values)).means[metric])
+        whole = len(finalists)
     states = [trial.state for trial in found.trials]
     return Tuned(
         recipe=name,
         study=study,
-        hyperparameters=dict(found.best_params),
+        hyperparameters=dict(best),
         value=value,
         trials=len(states),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
         importances=dict(found.importances),
+        fitted_whole=whole,
     )
+
+
+def best_of(
+    finalists: Sequence[Hyperparameters], value_of: Callable[[Hyperparameters], float]
+) -> tuple[Hyperparameters, float]:
+    """The finalist of the highest value, the first of equals, and that value.
+
+    One that fails, or has no finite value, is left out.
+
+    Raises:
+        RecipeFailed: every one failed; or there is none.
+    """
+    failed: RecipeFailed | None = None
+    found: tuple[Hyperparameters, float] | None = None
+    for values in finalists:
+        try:
+            value = float(value_of(values))
+        except RecipeFailed as error:
+            failed = error
+            continue
+        if math.isfinite(value) and (found is None or value > found[1]):
+            found = values, value
+    if found is None:
+        raise failed or RecipeFailed("no trial could be fitted whole")
+    return found
 
 
 def heard(

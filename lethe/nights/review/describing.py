@@ -98,7 +98,7 @@ def describe_run(
     runs.describe(night.run, f"{title}\n\n{ended}\n\n{rest}".rstrip())
     runs.tag(night.run, tags)
     runs.arrange(desk.params.promotion.metric)
-    if curve := _best_curve(facts, trained):
+    if curve := _best_curve(facts, trained, told.get("tuned") or []):
         runs.log_curve(night.run, "validation", curve)
     if facts["trials"]:
         page = studies.render(facts, f"Studies of the night of {night.name}")
@@ -111,7 +111,9 @@ def run_description(
     """The night in a few lines: data, studies, leaderboard, the version it recorded."""
     studies = "\n".join(
         f"- {entry.recipe}: best of {entry.trials} trials {entry.value:.4f} on the validation "
-        f"window ({entry.pruned} pruned, {entry.failed} failed)"
+        f"window ({entry.pruned} pruned, {entry.failed} failed"
+        + (f"; the best {entry.fitted_whole} fitted whole" if entry.fitted_whole > 1 else "")
+        + ")"
         for entry in tuned
     )
     return (
@@ -124,8 +126,11 @@ def run_description(
     )
 
 
-def _best_curve(facts: Mapping[str, Any], trained: Trained | None) -> list[tuple[int, float]]:
-    """How the winner's best trial learned, by iteration; empty if no trial led to it."""
+def _best_curve(
+    facts: Mapping[str, Any], trained: Trained | None, tuned: list[Tuned]
+) -> list[tuple[int, float]]:
+    """How the winner's trial learned, by iteration; empty if no trial led to it."""
+    chosen = {entry.recipe: entry.hyperparameters for entry in tuned}
     done = [
         trial
         for trial in facts["trials"]
@@ -134,6 +139,7 @@ def _best_curve(facts: Mapping[str, Any], trained: Trained | None) -> list[tuple
         and not trained.set_aside
         and trial["recipe"] == trained.recipe
         and trial["state"] == "complete"
+        and trial["params"] == chosen.get(trained.recipe)
     ]
     best = max(done, key=lambda trial: float(trial["value"]), default=None)
     return [(int(step), float(value)) for step, value in best["steps"]] if best else []

@@ -21,9 +21,10 @@ _ALS_SPACE = {
     "alpha": Dimension(kind="float", low=1.0, high=10.0, log=True),
     "iterations": Dimension(kind="categorical", choices=(48,)),
     "momentum": Dimension(kind="categorical", choices=(True,)),
+    "popularity_discount": Dimension(kind="float", low=0.0, high=0.5),
 }
 # Picked by hand on the data sets of benchmarks/tuning.py, for nights that have no earlier best.
-_ALS_FIRST = {"factors": 56, "regularization": 42.0, "alpha": 4.5}
+_ALS_FIRST = {"factors": 56, "regularization": 42.0, "alpha": 4.5, "popularity_discount": 0.25}
 _LIGHTFM_SPACE = {
     "components": Dimension(kind="int", low=24, high=64, log=True),
     "loss": Dimension(kind="categorical", choices=("warp",)),

@@ -1,4 +1,4 @@
-"""Who has faded too far for the residual test, where weights halve with age.
+"""Who is too faint for the residual test, where weights halve with age or are discounted.
 
 What an honest fit leaves of the gradient favours no direction. So the a of a person is off by
 noise / sqrt(size), size being the square of what the person alone would add, and the noise is the
@@ -25,7 +25,7 @@ LARGEST_ERROR = 0.125
 LARGEST_USUAL_ERROR = LARGEST_ERROR / 2
 _OF_ALL = 0.99
 _AT_ONCE = 64  # people whose additions to every item are held together
-ADVICE = "a longer half-life, so that fewer people are too faint"
+ADVICE = "a longer half-life or a lower popularity discount, so that fewer people are too faint"
 
 
 def noise(known: tuple[People, ...]) -> float:

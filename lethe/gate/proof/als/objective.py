@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from lethe.gate.proof.algebra import (
     FoldIn,
     ItemEquations,
     ItemSides,
+    alphas,
     blocks,
     confidences,
     item_sides,
+    users_by_item,
 )
 from lethe.gate.proof.als.contribution import Field
 from lethe.gate.proof.case import Case
@@ -30,13 +32,14 @@ class Objective:
 
     `confidence` is c of the retained, float64 CSR (n_users, n_items). `users` is float32
     (n_users, f), `items` float64 (n_items, f). A retained user or item that the artifact lacks has
-    a row of zeros, one that it has too many is left out; layer 1 counts them.
+    a row of zeros, one that it has too many is left out; layer 1 counts them. `alpha` is that of
+    each item, float32 (n_items,), or the one of all, ().
     """
 
     confidence: Any
     users: npt.NDArray[np.float32]
     items: Doubles
-    alpha: float
+    alpha: npt.NDArray[np.float32]
     regularization: float
 
     @classmethod
@@ -44,13 +47,12 @@ class Objective:
         """Line up the case's artifact.
 
         Raises:
-            ArtifactCorrupt: the manifest states no usable alpha or regularization.
+            ArtifactCorrupt: the manifest states no usable alpha, regularization or discount.
         """
         stored, retained = case.stored, case.retained
-        alpha, regularization = (
-            _positive(stored.manifest.hyperparameters.get(name), name)
-            for name in ("alpha", "regularization")
-        )
+        stated = stored.manifest.hyperparameters
+        regularization = _positive(stated.get("regularization"), "regularization")
+        alpha = _alphas(retained.csr, stated)
         factors = stored.factors
         items = _lined_up(factors.item_factors, stored.items, retained.items)
         return cls(
@@ -62,14 +64,21 @@ class Objective:
         )
 
     @classmethod
-    def on(cls, weights: Any, factors: Factors, alpha: float, regularization: float) -> Objective:
-        """Factors at hand, in the order of `weights`, which are float32 CSR (n_users, n_items)."""
+    def on(cls, weights: Any, factors: Factors, stated: Mapping[str, Any]) -> Objective:
+        """Factors at hand, in the order of `weights`, which are float32 CSR (n_users, n_items).
+
+        `stated` are hyper-parameters as a manifest has them.
+
+        Raises:
+            ArtifactCorrupt: as `of`.
+        """
+        alpha = _alphas(weights, stated)
         return cls(
             confidences(weights, alpha),
             factors.user_factors,
             factors.item_factors.astype(np.float64),
             alpha,
-            regularization,
+            _positive(stated.get("regularization"), "regularization"),
         )
 
     def sides(self) -> ItemSides:
@@ -105,6 +114,24 @@ class Minimised:
     distance: Doubles
     exact: Doubles
     found: Doubles
+
+
+def _alphas(weights: Any, stated: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    alpha = _positive(stated.get("alpha"), "alpha")
+    return alphas(users_by_item(weights), alpha, discount(stated))
+
+
+def discount(stated: Mapping[str, Any]) -> float:
+    """The popularity discount that a manifest's hyper-parameters state; 0 where there is none.
+
+    Raises:
+        ArtifactCorrupt: it is no number from 0 to 1.
+    """
+    value = stated.get("popularity_discount", 0.0)
+    number = float(value) if isinstance(value, int | float) else float("nan")
+    if not 0 <= number <= 1:
+        raise ArtifactCorrupt("the manifest states no popularity_discount that could be used")
+    return number
 
 
 def _positive(value: object, name: str) -> float:

@@ -78,8 +78,9 @@ def contribution(  # noqa: PLR0913
     `suspects` maps a group's name to weights in the retained items, float32 CSR, one row a person.
     `seed` draws the controls. An empty mapping is answered by the controls alone. `canaries` are
     retained rows who must be found like members; `untested` counts erased canaries without one.
-    `scale`, |left| + |right| of each item, is given where weights fade: then whoever is too faint
-    is not asked about, as a suspect or as a control (`lethe.gate.proof.als.faintness`).
+    `scale`, |left| + |right| of each item, is given where weights are uneven, since they fade or
+    are discounted: then whoever is too faint is not asked about, as a suspect or as a control
+    (`lethe.gate.proof.als.faintness`).
     """
     draw = np.random.default_rng(seed)
     members = controls.members(objective.confidence, CONTROLS, draw)
