@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import sparse
@@ -47,6 +47,7 @@ def in_words(counts: list[int], alpha: float, discount: float) -> list[float]:
 
 @settings(max_examples=60, deadline=None)
 @given(COUNTS, DISCOUNTS, st.floats(0.1, 50), st.integers(0, 99))
+@example([2, 1, 1], 0.5, 3.0, 0)  # two pairs in the middle, of different classes
 def test_trainer_and_verifier_trust_each_item_as_the_words_say(
     counts: list[int], discount: float, alpha: float, seed: int
 ) -> None:

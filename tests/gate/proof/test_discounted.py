@@ -15,6 +15,8 @@ from lethe.errors import ArtifactCorrupt
 from lethe.gate.audit.shadows import score_test
 from lethe.gate.audit.statistics import FIT, Asked, Equations, measured
 from lethe.gate.proof.algebra import FoldIn, alphas, confidences, users_by_item
+from lethe.gate.proof.als import faintness
+from lethe.gate.proof.als.contribution import People
 from lethe.gate.proof.als.objective import Objective, discount
 from lethe.gate.proof.report import Report, Verdict
 from lethe.gate.proof.verification import sees_everybody, verify
@@ -98,6 +100,12 @@ def test_whoever_the_discount_leaves_too_faint_is_not_asked_about(steep: float, 
     assert report.layers[5].faint == faint
     assert sees_everybody(one.case(one.honest)) is False or not faint
     assert not (faint and report.residual_tested)
+    if faint:
+        objective = Objective.of(one.case(one.honest))
+        at = objective.minimised()
+        people = People.of(confidences(one.suspects["erased"], objective.alpha), at.field)
+        told = [control for control in report.layers[5].controls if "together" in control.name]
+        assert told == [faintness.negligible(people, at.sides.scale)]
 
 
 def test_the_audits_score_test_reads_a_member_as_the_verifier_does() -> None:
