@@ -71,7 +71,7 @@ def quality_rows(name: str, data: Path, draws: int) -> Iterator[str]:
         days = int(kept.split()[0]) if kept else None
         folder = training_folder(base, data, Path(place), days=days)
         validation, test = Window.read(folder, "validation"), Window.read(folder, "test")
-        for half_life in (None, shortest(validation.span_days)):
+        for half_life in dict.fromkeys((None, shortest(validation.span_days))):
             plain: Evaluation | None = None
             for discount in DISCOUNTS:
                 some = [one.model_copy(update={"popularity_discount": discount}) for one in rules]
