@@ -97,7 +97,7 @@ def test_without_a_discount_nothing_is_changed() -> None:
     assert (own != weights).nnz == 0
     assert own.data is not weights.data
     assert alpha == RULE.alpha
-    assert alphas(users_by_item(weights), 5.0, 0.0).shape == ()
+    assert alphas(users_by_item(weights), 0.3, 0.0).tolist() == [np.float32(0.3)] * 3
 
 
 @pytest.mark.parametrize("momentum", [False, True])

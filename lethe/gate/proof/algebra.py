@@ -34,7 +34,7 @@ _STEP = 4
 
 
 def alphas(users: npt.NDArray[np.int64], alpha: float, discount: float) -> npt.NDArray[np.float32]:
-    """float32 (n_items,), or () where nothing is discounted: alpha 2^(discount (m - k_i)).
+    """What each item's alpha is, float32 (n_items,): alpha 2^(discount (m - k_i)).
 
     `users` is how many have each item, (n_items,). 2^k_i is the largest power of two that is at
     most i's; m is the lower median of k over the observed pairs.
@@ -42,8 +42,6 @@ def alphas(users: npt.NDArray[np.int64], alpha: float, discount: float) -> npt.N
     >>> alphas(np.array([4, 3, 2, 1]), 3.0, 1.0).tolist()
     [1.5, 3.0, 3.0, 6.0]
     """
-    if discount == 0:
-        return np.array(alpha, dtype=np.float32)
     k = np.array([max(count, 1).bit_length() - 1 for count in users.tolist()], dtype=np.int64)
     pairs = np.bincount(k, weights=users)  # how many pairs lie with items of each k
     m = int(np.searchsorted(np.cumsum(pairs), (pairs.sum() + 1) // 2)) if pairs.sum() else 0

@@ -33,7 +33,7 @@ class Objective:
     `confidence` is c of the retained, float64 CSR (n_users, n_items). `users` is float32
     (n_users, f), `items` float64 (n_items, f). A retained user or item that the artifact lacks has
     a row of zeros, one that it has too many is left out; layer 1 counts them. `alpha` is that of
-    each item, float32 (n_items,), or the one of all, ().
+    each item, float32 (n_items,).
     """
 
     confidence: Any
@@ -50,18 +50,11 @@ class Objective:
             ArtifactCorrupt: the manifest states no usable alpha, regularization or discount.
         """
         stored, retained = case.stored, case.retained
-        stated = stored.manifest.hyperparameters
-        regularization = _positive(stated.get("regularization"), "regularization")
-        alpha = _alphas(retained.csr, stated)
-        factors = stored.factors
-        items = _lined_up(factors.item_factors, stored.items, retained.items)
-        return cls(
-            confidences(retained.csr, alpha),
-            _lined_up(factors.user_factors, stored.users, retained.users),
-            items.astype(np.float64),
-            alpha,
-            regularization,
+        lined = Factors(
+            _lined_up(stored.factors.user_factors, stored.users, retained.users),
+            _lined_up(stored.factors.item_factors, stored.items, retained.items),
         )
+        return cls.on(retained.csr, lined, stored.manifest.hyperparameters)
 
     @classmethod
     def on(cls, weights: Any, factors: Factors, stated: Mapping[str, Any]) -> Objective:
@@ -72,7 +65,9 @@ class Objective:
         Raises:
             ArtifactCorrupt: as `of`.
         """
-        alpha = _alphas(weights, stated)
+        alpha = alphas(
+            users_by_item(weights), _positive(stated.get("alpha"), "alpha"), discount(stated)
+        )
         return cls(
             confidences(weights, alpha),
             factors.user_factors,
@@ -114,11 +109,6 @@ class Minimised:
     distance: Doubles
     exact: Doubles
     found: Doubles
-
-
-def _alphas(weights: Any, stated: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    alpha = _positive(stated.get("alpha"), "alpha")
-    return alphas(users_by_item(weights), alpha, discount(stated))
 
 
 def discount(stated: Mapping[str, Any]) -> float:
