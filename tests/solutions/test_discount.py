@@ -86,8 +86,8 @@ def test_one_person_more_or_less_mostly_changes_no_items_trust(
     before, after = in_words(counts, 3.0, discount), in_words(more, 3.0, discount)
     grew = [item for item in hers if more[item] & (more[item] - 1) == 0]
     assume(not grew)
-    moved = {b / a for a, b in zip(before, after, strict=True)}
-    assert len({round(np.log2(ratio) / discount, 6) for ratio in moved}) == 1
+    moved = np.log2(np.divide(after, before)) / discount  # whole classes, as float32 has them
+    assert len(set(moved.round(3))) == 1
     assert Counter(np.sign(np.diff(before))) == Counter(np.sign(np.diff(after)))
 
 
