@@ -11,6 +11,8 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_inf
 PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
 	$$candidate -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$candidate; break; }; done)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+LOCKED := --no-deps --require-hashes -r requirements.lock
 STAMP := .venv/installed
 LONG := mission killed_nights two_nights
 
@@ -25,9 +27,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@command -v gcc >/dev/null || { echo "gcc is needed (Debian: apt-get install gcc)" >&2; exit 2; }
 	@echo "setting up .venv with $$($(PYTHON) --version); this takes a few minutes once"
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install -qq --no-deps --require-hashes --no-compile -r requirements.lock
-	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on all cores; pip uses one
+	@awk '/^[^ ]/ {its = /^uv==/} its' requirements.lock >.venv/uv.txt
+	$(PIP) install -qq --no-deps --require-hashes -r .venv/uv.txt
+	@index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null || true)}}"; \
+	if test -n "$$index"; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	$(BIN)/uv pip install -q --python $(BIN)/python $(LOCKED) || \
+		{ echo "uv could not install; pip does" >&2; $(PIP) install -qq --no-compile $(LOCKED); }
+	$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on all cores
 	@touch $@
 
 nightly: $(STAMP) ## Run two nights on a generated shop: promote, erase, retrain, verify, destroy
@@ -113,8 +120,8 @@ bench-full: $(PEERS)/installed $(RECTOOLS) $(LENSKIT) ## The same at full size; 
 	@$(MEASURE) benchmarks.scaling
 	@$(MEASURE) benchmarks.tuning --python rectools=$(RECTOOLS) --python lenskit=$(LENSKIT)
 
-lock: $(STAMP) ## Resolve the dependencies again; needs uv on the PATH
-	uv pip compile pyproject.toml --extra dev --extra stack --universal --python-version 3.11 --generate-hashes \
+lock: $(STAMP) ## Resolve the dependencies again
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra stack --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean: ## Remove .venv and caches; never a workspace's data or keys
