@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 from lethe.errors import BadConfiguration
@@ -52,6 +53,22 @@ def importing() -> Iterator[None]:
         gc.freeze()
         if looked:
             gc.enable()
+
+
+class _LeftOut:
+    """An import finder that knows of one module that there is none."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        if name == self.module:
+            raise ModuleNotFoundError(f"{name} is left out of this process", name=name)
+
+
+def leave_out(module: str) -> None:
+    """Import from here on as if `module` were not installed: for a tool that takes it if it can."""
+    sys.meta_path.insert(0, _LeftOut(module))
 
 
 def configured_kernel(workspace: Workspace) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lethe.durable import write_json
 from lethe.errors import BadConfiguration, LetheError
-from lethe.estate.process import importing, settle
+from lethe.estate.process import importing, leave_out, settle
 from lethe.estate.workspace import Workspace
 
 
@@ -60,4 +60,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    leave_out("pandas")  # pyarrow imports it with the first array, and needs it for none of ours
     sys.exit(main(sys.argv[1:]))

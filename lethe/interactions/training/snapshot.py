@@ -160,11 +160,13 @@ def build(  # noqa: PLR0913
 
 def _cold(codes: Ints, windows: Mapping[Any, Rows]) -> dict[str, int]:
     """How many codes occur in a window and in none before it."""
-    train, validation, test = (present(codes[windows[name]]) for name in PARTITION)
-    return {
-        "validation": len(np.setdiff1d(validation, train)),
-        "test": len(np.setdiff1d(test, np.union1d(train, validation))),
-    }
+    train, validation, test = (windows[name] for name in PARTITION)
+
+    def new(held_out: Rows, before: Rows) -> int:
+        theirs, known = (present(codes[rows]) for rows in (held_out, before))
+        return len(np.setdiff1d(theirs, known, assume_unique=True))
+
+    return {"validation": new(validation, train), "test": new(test, train | validation)}
 
 
 def _features(
