@@ -95,6 +95,13 @@ class Shop:
         """Run `lethe` in the workspace; `options` may hold `text` for standard input, and `log`."""
         return run((str(BIN / "lethe"), *arguments), self.root, self.connections, **options)
 
+    def lend(self, root: Path) -> None:
+        """A workspace that is yet to be made gets Prefect's database: half of `lethe init`."""
+        theirs = root / ".lethe" / "prefect"
+        theirs.mkdir(parents=True, mode=0o700)
+        with closing(sqlite3.connect(self.root / ".lethe" / "prefect" / "prefect.db")) as link:
+            link.execute("VACUUM INTO ?", (str(theirs / "prefect.db"),))
+
     def copied(self, root: Path) -> Shop:
         """A copy that stands on its own: MLflow's database keeps the absolute paths of its files.
 

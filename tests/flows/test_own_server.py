@@ -14,7 +14,7 @@ import pytest
 
 from flows.own_server import own_server
 from lethe.errors import OutsideFailure
-from tests.watched import environment
+from tests.watched import Shop, environment
 
 COMMAND = """
 import time
@@ -82,8 +82,18 @@ def is_gone(address: str, seconds: float = 20) -> bool:
     return False
 
 
-def test_it_asks_for_a_password_and_goes_with_a_command_that_is_killed(tmp_path: Path) -> None:
-    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(tmp_path / "prefect")}
+@pytest.fixture(scope="module")
+def home(small_night: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's folder with a database: to make one takes the most of a server's first start."""
+    place = tmp_path_factory.mktemp("home")
+    small_night.lend(place)
+    return place / ".lethe" / "prefect"
+
+
+def test_it_asks_for_a_password_and_goes_with_a_command_that_is_killed(
+    home: Path, tmp_path: Path
+) -> None:
+    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(home)}
     command = subprocess.Popen(
         [sys.executable, "-c", COMMAND], env=env, stdout=subprocess.PIPE, text=True
     )
@@ -119,8 +129,10 @@ def test_a_server_of_a_profile_is_used_and_what_was_started_meanwhile_is_ended(
     assert done.stdout.splitlines() == ["http://127.0.0.1:1/api", "[0]"]
 
 
-def test_nothing_that_a_flow_told_is_sent_to_a_server_that_is_gone(tmp_path: Path) -> None:
-    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(tmp_path / "prefect")}
+def test_nothing_that_a_flow_told_is_sent_to_a_server_that_is_gone(
+    home: Path, tmp_path: Path
+) -> None:
+    env = {**environment(tmp_path / "connections"), "PREFECT_HOME": str(home)}
     env |= {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     done = subprocess.run(
         [sys.executable, "-c", FLOW], env=env, capture_output=True, text=True, check=True

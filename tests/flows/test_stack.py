@@ -29,6 +29,7 @@ from lethe.interactions.rights.standing import Standing
 from tests import postgres
 from tests.flows.stack import Stack
 from tests.nights import shop
+from tests.watched import Shop
 
 PARAMS = f"""\
 canaries: {{share: 0}}
@@ -41,14 +42,14 @@ tuning:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(small_night: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if why := postgres.missing():
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("stack")
     workspace = Workspace(folder / "shop")
     made = Stack(workspace, folder / "connections")
     (folder / "params.yaml").write_text(PARAMS)
-    workspace.root.mkdir()
+    small_night.lend(workspace.root)  # of no use to a stack, which has Prefect's in PostgreSQL
     made.lethe("init", "--params", str(folder / "params.yaml"))
     shop.catalogue(workspace.landing)
     shop.export(workspace.landing / "day-30.csv.gz", shop.history())

@@ -26,10 +26,12 @@ from lethe.estate.vault import Vault
 from lethe.interactions.rights.identity import Identities, Keys
 from lethe.interactions.rights.register import Register
 from lethe.interactions.rights.standing import Standing
+from tests.conftest import shared
 from tests.fixed_keys import lay_keys
 from tests.listening import answers
 from tests.nights import shop
 from tests.nights.warm import Warm
+from tests.watched import Shop
 
 LETHE = Path(sys.executable).with_name("lethe")
 ROOT = Path(__file__).parents[2]
@@ -244,17 +246,21 @@ def let_go_of_databases() -> None:
 
 
 @pytest.fixture(scope="session")
-def first_night(forks: None, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def first_night(forks: None, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Saved:
     """`lethe init`, thirty days of history, `lethe night`: version 1 is champion."""
-    folder = tmp_path_factory.mktemp("nights")
-    (folder / "overlay.yaml").write_text(shop.SPACES)
-    place = Place(folder / "shop")
-    place.root.mkdir()
-    lay_keys(place.root)
-    place.run("init", "--params", str(folder / "overlay.yaml"))
-    shop.export(place.landing / "history.csv.gz", shop.history())
-    shop.catalogue(place.landing)
-    told = place.run("night")
-    assert "night of" in told
-    assert "promoted" in told
+
+    def make(folder: Path, made: Shop) -> None:
+        (folder / "first-night.params.yaml").write_text(shop.SPACES)
+        place = Place(made.root)
+        place.root.mkdir()
+        lay_keys(place.root)
+        place.run("init", "--params", str(folder / "first-night.params.yaml"))
+        shop.export(place.landing / "history.csv.gz", shop.history())
+        shop.catalogue(place.landing)
+        told = place.run("night")
+        assert "night of" in told
+        assert "promoted" in told
+
+    made = shared(tmp_path_factory, worker_id, "first-night", make)
+    place = made.copied(tmp_path_factory.mktemp("nights") / "shop")
     return Saved(place.root, place.root).keep("after-the-first-night")

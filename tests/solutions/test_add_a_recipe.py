@@ -94,6 +94,7 @@ def test_it_is_tried_promoted_with_its_layers_and_refused_without(
     # A shop without a champion: eight people are scored, which is the better one would be chance.
     fresh, settings = tmp_path / "fresh", tmp_path / "params.yaml"
     settings.write_text(yaml.safe_dump(params), encoding="utf-8")
+    shop.lend(fresh)
     assert run("lethe", "init", str(fresh), "--params", str(settings)).returncode == 0
     sample = ("lethe", "sample", "--days", "30", "--users", "80", "--items", "50")
     assert run(*sample, folder=fresh).returncode == 0
