@@ -54,10 +54,12 @@ class Clock:
 
     @contextlib.contextmanager
     def of(self, owner: str) -> Iterator[None]:
-        """Whose the block is, unless another is entered in it."""
+        """Whose the block is, unless another is entered in it. A replay's fit is the proof's."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        if owner == FITS and PROOF in self.owners:
+            owner = PROOF
         self.turn()
         self.owners.append(owner)
         try:
@@ -81,7 +83,8 @@ def at_the_edges(clock: Clock) -> None:
     """Put the clock around every step, and around every tool where a step calls it."""
     from lethe.adapters import data_versions, night_runs, solution_versions
     from lethe.nights import frame, steps
-    from lethe.nights.learning import training, tuning
+    from lethe.nights.learning import tuning, window
+    from lethe.solutions import setting
 
     for name, owner in STEPS.items():
         setattr(steps, name, clock.owned(owner, getattr(steps, name)))
@@ -95,9 +98,8 @@ def at_the_edges(clock: Clock) -> None:
                 setattr(adapter, name, clock.owned(owner, method))
     for place, name, timing in (
         (tuning, "tune", _searching),
-        (tuning, "evaluate", _scoring),
-        (tuning, "recipe", _fitting),
-        (training, "recipe", _fitting),
+        (window, "evaluate", _scoring),
+        (setting, "recipe", _fitting),
         (frame, "under_way", _framed),
     ):
         setattr(place, name, timing(clock, getattr(place, name)))
@@ -124,7 +126,12 @@ def _scoring(clock: Clock, evaluate: Callable[..., Any]) -> Callable[..., Any]:
 def _fitting(clock: Clock, recipe: Callable[..., Any]) -> Callable[..., Any]:
     def timed(name: str) -> Any:
         entry = recipe(name)
-        return dataclasses.replace(entry, fit=clock.owned(FITS, entry.fit))
+        further = entry.fit_to_rest
+        return dataclasses.replace(
+            entry,
+            fit=clock.owned(FITS, entry.fit),
+            fit_to_rest=None if further is None else clock.owned(FITS, further),
+        )
 
     return timed
 
