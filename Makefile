@@ -34,7 +34,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python $(LOCKED) || \
 		{ echo "uv could not install; pip does" >&2; $(PIP) install -qq --no-compile $(LOCKED); }
 	$(PIP) install -qq --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on all cores
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib lethe flows || true # on all cores
 	@touch $@
 
 nightly: $(STAMP) ## Run two nights on a generated shop: promote, erase, retrain, verify, destroy

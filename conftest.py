@@ -15,6 +15,7 @@ os.environ.update(TELEMETRY_OFF)
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # it speaks as the process ends, to closed streams
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+os.environ["OMP_WAIT_POLICY"] = "passive"  # two workers, two cores: who waits must not spin
 pin_process("Haswell")
 
 # Two workers take whole files, in this order: a long one that came last would run alone.
