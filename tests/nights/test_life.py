@@ -1,6 +1,6 @@
 """The whole life of an estate, in any order: nobody erased stays, nobody retained is lost.
 
-The test run lives 160 of seven nights each, always the same ones: half of them here, the others in
+The test run lives 240 of seven nights each, always the same ones: half of them here, the others in
 `test_other_lives.py`, so that two workers share them. `LETHE_LIVES=10000 .venv/bin/python -m pytest
 tests/nights/test_life.py` lives as many as wanted, other ones each time: about half a second of one
 core a life.
@@ -17,7 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.nights.life import Life
 from tests.nights.troubles import DAYS
 
-LIVES = 80
+LIVES = 120
 ON_DEMAND = os.environ.get("LETHE_LIVES")
 
 
