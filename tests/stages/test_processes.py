@@ -24,7 +24,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_a_stage_leaves_pandas_alone_and_writes_what_it_would_with_it(
     shop: Shop, stage: str
 ) -> None:
-    """pyarrow would import it with the first array: half a second of each stage."""
+    """pyarrow would import it with the first array."""
     workspace = Workspace(shop.root)
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "lethe.stages", stage],
